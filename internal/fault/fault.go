@@ -1,0 +1,33 @@
+// Package fault stops the program at a named boundary, so that tests can show what a crash there leaves behind.
+// It does nothing unless the binary was built with the tag "fault".
+//
+// HOLDSTILL_FAULT=BOUNDARY:KIND[:N] acts at the Nth passage (default 1): "kill" sends SIGKILL to ourselves, "error"
+// returns ErrInjected, "hang" never returns.
+package fault
+
+import "errors"
+
+// ErrInjected is what a boundary returns for the kind "error".
+var ErrInjected = errors.New("injected fault")
+
+// stages are the names of all undo steps; each has the five boundaries of its life.
+var stages = []string{
+	"replication", "readonly", "service", "hold", "freeze", "cut", // a backup
+	"place", "aside", "scratch", "server", "config", // a restore or a replica
+}
+
+var moments = []string{"promise", "act", "acted", "undo", "undone"}
+
+// others are boundaries that are no step's.
+var others = []string{"facts.read", "ledger.begun", "cut.finished", "record.write", "record.written", "keep.written"}
+
+// Boundaries lists every place where a fault can be injected.
+func Boundaries() []string {
+	var out []string
+	for _, s := range stages {
+		for _, m := range moments {
+			out = append(out, s+"."+m)
+		}
+	}
+	return append(out, others...)
+}

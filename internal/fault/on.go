@@ -1,0 +1,53 @@
+//go:build fault
+
+package fault
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Enabled reports whether this binary can inject faults.
+const Enabled = true
+
+var passages atomic.Int64
+
+// At is a boundary. It panics on a name that Boundaries does not list, so that the list cannot go stale.
+func At(boundary string) error {
+	if !slices.Contains(Boundaries(), boundary) {
+		panic("fault: unlisted boundary " + boundary)
+	}
+	name, rest, _ := strings.Cut(os.Getenv("HOLDSTILL_FAULT"), ":")
+	if name != boundary {
+		return nil
+	}
+	kind, number, _ := strings.Cut(rest, ":")
+	nth := int64(1)
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
+		nth = n
+	}
+	if passages.Add(1) != nth {
+		return nil
+	}
+	switch kind {
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		sleepForever()
+	case "hang":
+		sleepForever()
+	}
+	return fmt.Errorf("%w at %s", ErrInjected, boundary)
+}
+
+// sleepForever, not select{}: the runtime would call that a deadlock.
+func sleepForever() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}

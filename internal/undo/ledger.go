@@ -1,0 +1,173 @@
+package undo
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	opRun     = "run"
+	opPromise = "promise"
+	opUndone  = "undone"
+	opKept    = "kept"
+
+	ledgerSuffix = ".ledger"
+)
+
+type record struct {
+	Op       string    `json:"op"`
+	N        int       `json:"n,omitempty"`
+	Deed     *Deed     `json:"deed,omitempty"`
+	Run      string    `json:"run,omitempty"`
+	Instance string    `json:"instance,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	Boot     string    `json:"boot,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+type ledger struct {
+	path string
+	file *os.File
+}
+
+func createLedger(dir, id, instance string) (*ledger, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot open a ledger: %w", err)
+	}
+	path := filepath.Join(dir, id+ledgerSuffix)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a ledger: %w", err)
+	}
+	l := &ledger{path: path, file: f}
+	head := record{Op: opRun, Run: id, Instance: instance, PID: os.Getpid(), Boot: BootID()}
+	if err := errors.Join(l.append(head), syncDir(dir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot begin a ledger: %w", err), l.remove())
+	}
+	return l, nil
+}
+
+// reopenLedger continues the ledger of a dead run. A torn last line is cut off first, so that what follows stays readable.
+func reopenLedger(path string) (*ledger, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	if whole := bytes.LastIndexByte(content, '\n') + 1; whole < len(content) {
+		if err := f.Truncate(int64(whole)); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return &ledger{path: path, file: f}, nil
+}
+
+// append writes records with one write and one sync. On failure the file is cut back to what it was, so that
+// half a line never stands before a whole one.
+func (l *ledger) append(records ...record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	for _, r := range records {
+		r.At = time.Now().UTC()
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	}
+	before, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = l.file.Write(buf.Bytes())
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot write the ledger %s: %w", l.path, err), l.file.Truncate(before.Size()))
+	}
+	return nil
+}
+
+func (l *ledger) close() error { return l.file.Close() }
+
+func (l *ledger) remove() error {
+	return errors.Join(l.file.Close(), os.Remove(l.path), syncDir(filepath.Dir(l.path)))
+}
+
+// readLedger returns the run and its receipts as they stand; torn reports that the header itself never became whole.
+func readLedger(path string) (head record, receipts []*Receipt, err error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return head, nil, err
+	}
+	content = content[:bytes.LastIndexByte(content, '\n')+1]
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	lines.Buffer(nil, 16<<20)
+	for number := 1; lines.Scan(); number++ {
+		var r record
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: %w", number, path, err)
+		}
+		switch r.Op {
+		case opRun:
+			head = r
+		case opPromise:
+			if r.Deed == nil || r.N != len(receipts)+1 {
+				return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: a promise out of order", number, path)
+			}
+			receipts = append(receipts, &Receipt{Deed: *r.Deed, n: r.N, begun: true, open: true})
+		case opUndone, opKept:
+			if r.N < 1 || r.N > len(receipts) {
+				return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: deed %d was never promised", number, path, r.N)
+			}
+			receipts[r.N-1].open = false
+		default:
+			return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: unknown entry %q", number, path, r.Op)
+		}
+	}
+	return head, receipts, lines.Err()
+}
+
+func ledgersIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ledgerSuffix) {
+			out = append(out, filepath.Join(dir, e.Name()))
+		}
+	}
+	return out, err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// BootID is the kernel's id of this boot, or "" where there is none.
+func BootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
