@@ -32,6 +32,10 @@ var reaperScript []byte
 
 // Lab owns everything made through it.
 type Lab struct {
+	// Seeds is a directory, outside of the lab, that keeps one initialised datadir per build for the next server, since initialising
+	// takes seconds and a copy does not. Empty (the default) leaves no such trace on the machine.
+	Seeds string
+
 	dir    string
 	list   *os.File       // what the reaper cannot find by path
 	pipe   io.WriteCloser // its end wakes the reaper

@@ -67,7 +67,7 @@ func (l *Lab) makeServer(ctx context.Context, b Build, spec Spec) (*Server, erro
 	if err := s.writeService(); err != nil {
 		return nil, err
 	}
-	if err := s.initialise(ctx); err != nil {
+	if err := s.initialise(ctx, l.Seeds); err != nil {
 		return nil, err
 	}
 	l.mu.Lock()

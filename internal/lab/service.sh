@@ -7,7 +7,7 @@ pids() { # by looking, so that no stale pid file can lie: our option file in arg
   local p
   for p in $(grep -lszxF -e "--defaults-file=$conf" /proc/[0-9]*/cmdline); do
     p=${p#/proc/} p=${p%/cmdline}
-    [ "$(readlink "/proc/$p/exe")" = "$server" ] && echo "$p"
+    if [ "$(readlink "/proc/$p/exe")" = "$server" ]; then echo "$p"; fi
   done
 }
 # A killed orphan stays a zombie until PID 1 gets to it, and a zombie leader may still have threads that hold the files.
@@ -15,16 +15,21 @@ gone() { ! grep -qs '^State:.[^ZX]' "/proc/$1/status" && [ "$(ls "/proc/$1/task"
 answers() { [ -S "$socket" ] && "$admin" --defaults-file="$conf" --connect-timeout=1 ping >/dev/null 2>&1; }
 wait_gone() { local i; for i in $(seq 6000); do gone "$1" && return; sleep 0.02; done; echo "process $1 does not end" >&2; exit 1; }
 
-start() {
-  [ -z "$(pids)" ] || { answers && return; }
+launch() {
   rm -f "$socket"
   : >>"$errors"; chown mysql: "$errors"
   # setsid and the redirections: the server outlives us, and holds neither our terminal nor our caller's pipe
   setsid "${enter[@]}" env "${env[@]}" "$server" --defaults-file="$conf" </dev/null >>"$errors.out" 2>&1 &
-  local i
+  pid=$!
+}
+
+start() {
+  local i pid
+  pid=$(pids)
+  [ -n "$pid" ] || launch
   for i in $(seq 3000); do
     answers && return
-    kill -0 $! 2>/dev/null || { echo "the server ended while it started:" >&2; tail -n 15 "$errors.out" "$errors" >&2; exit 1; }
+    gone "$pid" && { echo "the server ended while it started:" >&2; tail -qn 15 "$errors.out" "$errors" >&2; exit 1; }
     sleep 0.02
   done
   echo "the server does not answer:" >&2; tail -n 15 "$errors" >&2; exit 1

@@ -3,6 +3,7 @@ package labtest
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func New(t testing.TB) *lab.Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.Seeds = filepath.Join(lab.Servers(), ".seeds")
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
