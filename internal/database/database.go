@@ -5,6 +5,7 @@ package database
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/undo"
@@ -14,7 +15,7 @@ import (
 var ErrBusy = errors.New("the server is busy")
 
 // ErrHoldLost means that the connection that carried a hold was gone before the hold was released.
-var ErrHoldLost = errors.New("the hold was lost")
+var ErrHoldLost = fmt.Errorf("the hold was lost: %w", undo.ErrGone)
 
 // Server is one running server, seen over one account.
 type Server interface {

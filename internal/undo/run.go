@@ -14,6 +14,10 @@ import (
 // cleanupLimit bounds one undo that runs after cancellation.
 const cleanupLimit = 10 * time.Minute
 
+// ErrGone marks the error of an undo that found its change ended by somebody else (a lock whose connection was killed, a freeze
+// thawed by its guard): there is nothing left to take back, so the deed closes, but the error tells the caller.
+var ErrGone = errors.New("it had ended before")
+
 // Run is one attempt to do something that must leave nothing behind. It is safe for use by several goroutines.
 type Run struct {
 	ID       string
@@ -133,7 +137,9 @@ func (run *Run) Undo(ctx context.Context, r *Receipt) error {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 		defer cancel()
-		if err := r.undo(ctx); err != nil {
+		if err := r.undo(ctx); errors.Is(err, ErrGone) {
+			return errors.Join(run.undoFailed(r, err), run.closeDeed(r, opUndone))
+		} else if err != nil {
 			return run.undoFailed(r, err)
 		}
 		if err := fault.At(r.Deed.Stage + ".undone"); err != nil {
@@ -147,8 +153,19 @@ func (run *Run) undoFailed(r *Receipt, err error) error {
 	return fmt.Errorf("cannot take back %q: %w", r.Deed.Title, err)
 }
 
-// Keep closes a deed that stays: the catalogue owns it now.
+// Keep closes a deed that stays: the catalogue, or the user, owns it now.
 func (run *Run) Keep(r *Receipt) error { return run.closeDeed(r, opKept) }
+
+// KeepCommitted keeps every open deed that belongs to the catalogue once the run's point is recorded.
+func (run *Run) KeepCommitted() error {
+	var all []error
+	for _, r := range run.receipts {
+		if r.open && r.Deed.UntilCommit {
+			all = append(all, run.Keep(r))
+		}
+	}
+	return errors.Join(append(all, fault.At("keep.written"))...)
+}
 
 func (run *Run) closeDeed(r *Receipt, op string) error {
 	run.mu.Lock()
@@ -171,7 +188,7 @@ func (run *Run) Unwind(ctx context.Context) error {
 		if !r.open {
 			continue
 		}
-		if err := run.Undo(ctx, r); err != nil {
+		if err := run.Undo(ctx, r); err != nil && r.open {
 			run.log.Error(err.Error(), "run", run.ID, "stage", r.Deed.Stage)
 			all = append(all, &Stuck{Run: run.ID, Instance: run.Instance, Deed: r.Deed, Err: err})
 		}

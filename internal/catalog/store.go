@@ -1,0 +1,177 @@
+// Package catalog keeps the restore points. The entry of a point is the commit point of its run: before it everything is
+// undone, after it everything is kept.
+//
+// # Format
+//
+// One file a point, STATE/points/ID.json, mode 0600, the JSON of Point with the keys of the command line. It is written beside
+// its name, synced, renamed, and the directory synced: a reader sees a whole point or none.
+package catalog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/holdstill/holdstill/internal/fault"
+)
+
+// ErrNotFound means that no point has the name asked for.
+var ErrNotFound = errors.New("not found")
+
+// ErrAmbiguous means that a prefix names more than one point.
+var ErrAmbiguous = errors.New("ambiguous")
+
+// Store is the catalogue on disk.
+type Store struct{ dir string }
+
+// Open opens the catalogue below dir, which need not exist yet.
+func Open(dir string) *Store { return &Store{dir: dir} }
+
+func (s *Store) file(id string) string { return filepath.Join(s.dir, id+".json") }
+
+// Has reports whether the point is recorded.
+func (s *Store) Has(id string) bool {
+	_, err := os.Stat(s.file(id))
+	return err == nil
+}
+
+// Put records a point, or records it anew.
+func (s *Store) Put(p *Point) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
+	}
+	content, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
+	}
+	if err := fault.At("record.write"); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(s.file(p.ID), append(content, '\n'), 0o600, renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
+	}
+	if err := syncDir(s.dir); err != nil {
+		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
+	}
+	return fault.At("record.written")
+}
+
+// Forget removes the entry of a point. What the point refers to must be gone before.
+func (s *Store) Forget(id string) error {
+	if err := os.Remove(s.file(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot forget the point %s: %w", id, err)
+	}
+	return syncDir(s.dir)
+}
+
+// List returns the points, oldest first; instance "" means all. A file that cannot be read is an error that names it,
+// beside the points that can.
+func (s *Store) List(instance string) ([]*Point, error) {
+	names, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var points []*Point
+	var faults []error
+	for _, name := range names {
+		p, err := read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if instance == "" || p.Instance == instance {
+			points = append(points, p)
+		}
+	}
+	slices.SortFunc(points, func(a, b *Point) int {
+		if c := a.TakenAt.Compare(b.TakenAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return points, errors.Join(faults...)
+}
+
+func read(name string) (*Point, error) {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &Point{}
+	if err := json.Unmarshal(content, p); err != nil {
+		return nil, fmt.Errorf("cannot read the point in %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// Find resolves what a person typed: an id, a unique prefix of one, or latest, latest~1, ... (the newest point, the one before,
+// among the usable ones of the instance; instance "" means of all).
+func (s *Store) Find(name, instance string) (*Point, error) {
+	points, err := s.List("")
+	if len(points) == 0 && err != nil {
+		return nil, err
+	}
+	if back, ok := latest(name); ok {
+		return pick(points, instance, name, back)
+	}
+	var hits []*Point
+	for _, p := range points {
+		if p.ID == name {
+			return p, nil
+		}
+		if name != "" && strings.HasPrefix(p.ID, name) {
+			hits = append(hits, p)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		return nil, fmt.Errorf("no restore point %q: %w", name, ErrNotFound)
+	}
+	return nil, fmt.Errorf("%q begins the ids of %d restore points: %w", name, len(hits), ErrAmbiguous)
+}
+
+func latest(name string) (int, bool) {
+	rest, ok := strings.CutPrefix(name, "latest")
+	if !ok {
+		return 0, false
+	}
+	if rest == "" {
+		return 0, true
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(rest, "~"))
+	return n, err == nil && strings.HasPrefix(rest, "~") && n >= 0
+}
+
+func pick(points []*Point, instance, name string, back int) (*Point, error) {
+	for _, p := range slices.Backward(points) {
+		if p.Status == Expired || instance != "" && p.Instance != instance {
+			continue
+		}
+		if back == 0 {
+			return p, nil
+		}
+		back--
+	}
+	return nil, fmt.Errorf("no restore point %q: %w", name, ErrNotFound)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

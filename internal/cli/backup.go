@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/config"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/fault"
+	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/snapshot"
+	"github.com/holdstill/holdstill/internal/take"
+	"github.com/holdstill/holdstill/internal/undo"
+	"github.com/holdstill/holdstill/internal/wire"
+)
+
+type backupFlags struct {
+	mode, require string
+	maxStall      time.Duration
+	patience      time.Duration
+	dryRun        bool
+	noShip, dump  bool
+}
+
+func (a *app) backup() *cobra.Command {
+	var f backupFlags
+	cmd := &cobra.Command{
+		Use:   "backup [INSTANCE]",
+		Short: "Take one restore point",
+		Long: `Backup holds the server still for as long as the storage needs to cut a snapshot, and records a restore point with its
+exact replication position. What it finds (read-only, replication threads, the service) is what it puts back. If the
+server is too busy to be held inside --max-stall, it waits and tries again, and gives up with nothing changed.`,
+		Example: `  holdstill backup
+  holdstill backup shop --mode cold
+  holdstill backup shop --max-stall 500ms --json
+  holdstill backup shop --dry-run`,
+		Args: atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.instance(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			policy, err := f.policy(i)
+			if err != nil {
+				return err
+			}
+			return a.runBackup(cmd.Context(), i, policy, f.dryRun)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.mode, "mode", "", "auto, hot, locked or cold (default: the configuration's, else auto)")
+	flags.StringVar(&f.require, "require", "", "application, filesystem or crash: less than this exits with 3 (default: the configuration's, else application)")
+	flags.DurationVar(&f.maxStall, "max-stall", 0, "the longest time that commits may block (default: the configuration's, else 5s)")
+	flags.DurationVar(&f.patience, "patience", 0, "how long to wait for a quiet moment (default: the configuration's, else 1m)")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the plan and its reasons, change nothing")
+	flags.BoolVar(&f.noShip, "no-ship", false, "keep the point on this machine only (there is no repository yet, so this is always so)")
+	flags.BoolVar(&f.dump, "dump", false, "make per-table dumps from the point")
+	_ = flags.MarkHidden("dump")
+	return cmd
+}
+
+// policy is the instance's, with what the command line says instead.
+func (f backupFlags) policy(i *config.Instance) (plan.Policy, error) {
+	if f.dump {
+		return plan.Policy{}, usagef("--dump is not available in this version")
+	}
+	p := policyOf(i)
+	if f.mode != "" {
+		p.Mode = database.Mode(f.mode)
+	}
+	if f.require != "" {
+		p.Require = catalog.Consistency(f.require)
+	}
+	switch p.Mode {
+	case database.Auto, database.Hot, database.Locked, database.Cold:
+	default:
+		return p, usagef("--mode must be auto, hot, locked or cold, not %q", p.Mode)
+	}
+	switch p.Require {
+	case catalog.Application, catalog.Filesystem, catalog.Crash:
+	default:
+		return p, usagef("--require must be application, filesystem or crash, not %q", p.Require)
+	}
+	if f.maxStall < 0 || f.patience < 0 {
+		return p, usagef("a duration cannot be negative")
+	}
+	if f.maxStall > 0 {
+		p.MaxStall = f.maxStall
+	}
+	if f.patience > 0 {
+		p.Patience = f.patience
+	}
+	return p, nil
+}
+
+func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Policy, dryRun bool) error {
+	if dryRun {
+		return a.printDryRun(ctx, i, policy)
+	}
+	held, err := lock.Take(a.dirs.Run, i.Name)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if _, err := a.takeBack(ctx, i.Name); err != nil {
+		return err
+	}
+	point, err := a.takePoint(ctx, i, policy)
+	if err != nil {
+		return err
+	}
+	if err := a.printPoint(point); err != nil {
+		return err
+	}
+	if !point.Consistency.Meets(policy.Require) {
+		return fmt.Errorf("%w: point %s is %s, not %s: %s", errBelow, point.ID, point.Consistency, policy.Require, point.ConsistencyReason)
+	}
+	return nil
+}
+
+func (a *app) printDryRun(ctx context.Context, i *config.Instance, policy plan.Policy) error {
+	q, err := a.inquire(ctx, i, policy)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	if a.json {
+		err = a.printJSON(map[string]any{"instance": i.Name, "dry_run": true, "plan": q.plan})
+	} else {
+		printPlan(a.stdout, q)
+	}
+	if err == nil && len(q.plan.Problems) > 0 {
+		return errUnready
+	}
+	return err
+}
+
+// takePoint plans, and carries the plan out under a ledger of its own.
+func (a *app) takePoint(ctx context.Context, i *config.Instance, policy plan.Policy) (*catalog.Point, error) {
+	q, err := a.inquire(ctx, i, policy)
+	if err != nil {
+		return nil, err
+	}
+	defer q.close()
+	if err := errors.Join(refusal(q.plan), fault.At("facts.read")); err != nil {
+		return nil, err
+	}
+	run, err := undo.Begin(a.dirs.Runs(), newID(), i.Name, wire.Registry(), a.log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := run.End(); err != nil {
+			a.log.Warn("the ledger could not be closed; the next run will: "+err.Error(), "run", run.ID)
+		}
+	}()
+	if err := fault.At("ledger.begun"); err != nil {
+		return nil, err
+	}
+	return take.Backup(ctx, q.plan, q.facts, take.Deps{
+		Server: q.server, Providers: providers(), Catalog: a.catalogue(), Run: run, Log: a.log.With("run", run.ID),
+		Endpoint: q.endpoint, Address: i.Replication.Address, RunDir: a.dirs.Run,
+	})
+}
+
+func providers() map[string]snapshot.Provider {
+	out := map[string]snapshot.Provider{}
+	for _, p := range wire.Providers() {
+		out[p.Name()] = p
+	}
+	return out
+}
+
+// refusal turns the problems of a plan into one error: nothing was touched.
+func refusal(p *plan.Plan) error {
+	if len(p.Problems) == 0 {
+		return nil
+	}
+	var what, remedies []string
+	for _, problem := range p.Problems {
+		what = append(what, printable(problem.What))
+		remedies = append(remedies, printable(problem.Remedy))
+	}
+	return withHint{fmt.Errorf("cannot take a restore point: %s", strings.Join(what, "; ")), strings.Join(remedies, "; ")}
+}
+
+// newID names a run and its point: readable, sortable, and unlike any other's.
+func newID() string {
+	return time.Now().UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:6])
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fatih/color"
+	"github.com/spf13/cobra"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
+)
+
+func (a *app) doctor() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor [INSTANCE]",
+		Short: "Show the facts, the plan a backup would follow and why, and what is missing",
+		Long: `Doctor asks the server and the storage, changes nothing, and prints the facts, the plan that a backup would follow
+with its reasons, what is missing with its remedy, and the stall to expect. It exits with 0 only if a backup would reach
+application consistency.`,
+		Example: "  holdstill doctor\n  holdstill doctor shop --json",
+		Args:    atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := a.instance(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			q, err := a.inquire(cmd.Context(), i, policyOf(i))
+			if err != nil {
+				return err
+			}
+			defer q.close()
+			if a.json {
+				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan})
+			} else {
+				printFacts(a.stdout, q)
+				printPlan(a.stdout, q)
+			}
+			if err == nil && !q.plan.OK() {
+				return errUnready
+			}
+			return err
+		},
+	}
+}
+
+func printFacts(w io.Writer, q *inquiry) {
+	f := q.facts
+	heading(w, "Server "+q.instance.Name)
+	t := newTable(w)
+	t.row("product", f.Product+" "+f.Version)
+	t.row("server id", identity(f))
+	t.row("where", where(f))
+	t.row("position", position(f.Position))
+	t.row("settings", fmt.Sprintf("binlog_format=%s sync_binlog=%d innodb_flush_log_at_trx_commit=%d read_only=%s", f.BinlogFormat, f.SyncBinlog, f.FlushLog, f.ReadOnly))
+	t.row("user tables", engines(f.Engines))
+	t.flush()
+	heading(w, "Files")
+	t = newTable(w)
+	for _, l := range q.plan.Paths {
+		t.row(string(l.Purpose), printable(l.Place.Path), fmt.Sprintf("%s on %s, mounted at %s", l.Place.FSType, l.Place.Device, l.Place.MountPoint))
+	}
+	t.flush()
+}
+
+func identity(f *database.Facts) string {
+	if f.ServerUUID == "" {
+		return fmt.Sprint(f.ServerID)
+	}
+	return fmt.Sprintf("%d, uuid %s", f.ServerID, f.ServerUUID)
+}
+
+func where(f *database.Facts) string {
+	at := fmt.Sprintf("socket %s, port %d", f.Socket, f.Port)
+	if f.Process.PID > 0 {
+		at += fmt.Sprintf(", process %d (%s)", f.Process.PID, f.Process.Executable)
+	}
+	return at
+}
+
+func position(p database.Position) string {
+	if p.File == "" {
+		return "no binary log"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s:%d %s", p.File, p.Offset, p.GTID))
+}
+
+func engines(all []database.Engine) string {
+	var out []string
+	for _, e := range all {
+		out = append(out, fmt.Sprintf("%d %s", e.Tables, e.Name))
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+func printPlan(w io.Writer, q *inquiry) {
+	p := q.plan
+	heading(w, "Plan")
+	t := newTable(w)
+	for _, r := range p.Reasons {
+		t.row(r.Topic+" "+color.CyanString(r.Decision), "because "+printable(r.Because))
+	}
+	t.flush()
+	if len(p.Warnings) > 0 {
+		heading(w, "Worth knowing")
+		for _, text := range p.Warnings {
+			fmt.Fprintln(w, "  "+color.YellowString("!")+" "+printable(text))
+		}
+	}
+	if len(p.Problems) > 0 {
+		heading(w, "In the way")
+		for _, problem := range p.Problems {
+			fmt.Fprintf(w, "  %s %s\n      %s\n", color.RedString("x"), printable(problem.What), printable(problem.Remedy))
+		}
+	}
+	heading(w, "Verdict")
+	if p.Consistency == catalog.Application {
+		fmt.Fprintf(w, "  %s: %s\n", color.GreenString("application-consistent"), p.ConsistencyReason)
+	} else {
+		fmt.Fprintf(w, "  %s\n", color.RedString(printable(p.ConsistencyReason)))
+	}
+	fmt.Fprintf(w, "  stall to expect: %s\n", p.PredictedStall)
+}

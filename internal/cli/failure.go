@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/undo"
+)
+
+// The exit codes are a contract.
+const (
+	codeDone     = 0
+	codeFailed   = 1 // nothing left behind
+	codeUsage    = 2 // or configuration
+	codeBelow    = 3 // recorded, but below the consistency that was required
+	codeNotFound = 4
+	codeBusy     = 5
+	codeStuck    = 6 // something could not be undone
+)
+
+// usageError is a fault of the command line or the configuration.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errBelow means that a point was recorded with less than was required.
+var errBelow = errors.New("the point is below the consistency that was required")
+
+// errUnready is doctor's: it has said everything already.
+var errUnready = errors.New("a backup would not reach application consistency")
+
+// hinted is an error that knows what a person can do.
+type hinted interface{ Hint() string }
+
+type withHint struct {
+	error
+	hint string
+}
+
+func (e withHint) Hint() string  { return e.hint }
+func (e withHint) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var usage usageError
+	var stuck *undo.Stuck
+	switch {
+	case err == nil:
+		return codeDone
+	case errors.As(err, &stuck):
+		return codeStuck
+	case errors.As(err, &usage):
+		return codeUsage
+	case errors.Is(err, errBelow):
+		return codeBelow
+	case errors.Is(err, catalog.ErrNotFound):
+		return codeNotFound
+	case errors.Is(err, catalog.ErrAmbiguous):
+		return codeUsage
+	case errors.Is(err, lock.ErrBusy):
+		return codeBusy
+	}
+	return codeFailed
+}
+
+func hintOf(err error) string {
+	var h hinted
+	switch {
+	case errors.As(err, &h):
+		return h.Hint()
+	case errors.Is(err, lock.ErrBusy):
+		return "wait for the other run, or stop it"
+	case errors.Is(err, database.ErrBusy):
+		return "try again when the server is quieter, or raise patience and max_stall"
+	case errors.Is(err, catalog.ErrAmbiguous):
+		return "give more letters of the id: see holdstill points list"
+	case errors.Is(err, catalog.ErrNotFound):
+		return "see holdstill points list"
+	}
+	return ""
+}
+
+// report tells the error once, in the form that was asked for, and returns the exit code.
+func report(err error, asJSON bool, stdout, stderr io.Writer) int {
+	code := exitCode(err)
+	if err == nil || errors.Is(err, errUnready) || errors.Is(err, errBelow) && asJSON {
+		return code // what there is to say was said
+	}
+	message := err.Error()
+	if errors.Is(err, context.Canceled) {
+		message = "interrupted: " + message
+	}
+	if asJSON {
+		body := map[string]any{"error": map[string]any{"code": code, "message": message, "hint": hintOf(err)}}
+		encoder := json.NewEncoder(stdout)
+		encoder.SetIndent("", "  ")
+		_ = encoder.Encode(body)
+		return code
+	}
+	fmt.Fprintln(stderr, "holdstill: "+message)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintln(stderr, "  hint: "+hint)
+	}
+	return code
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/holdstill/holdstill/internal/config"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/service"
+	"github.com/holdstill/holdstill/internal/take"
+	"github.com/holdstill/holdstill/internal/wire"
+)
+
+// configuration loads the file, or, where there is none at the default place, takes the servers that run here.
+func (a *app) configuration(ctx context.Context) (*config.Config, error) {
+	c, err := config.Load(a.configPath)
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath:
+		return wire.Discover(ctx)
+	}
+	return nil, usageError{err}
+}
+
+// instance picks one by name; with one configured, the name may be left out.
+func (a *app) instance(ctx context.Context, args []string) (*config.Instance, error) {
+	c, err := a.configuration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := c.Names()
+	if len(args) > 0 && args[0] != "" {
+		if i, ok := c.Instances[args[0]]; ok {
+			return i, nil
+		}
+		return nil, usagef("there is no instance %q: %s", args[0], known(names))
+	}
+	if len(names) == 1 {
+		return c.Instances[names[0]], nil
+	}
+	return nil, usagef("name the instance: %s", known(names))
+}
+
+func known(names []string) string {
+	if len(names) == 0 {
+		return "no instance is configured, and no server was found running on this machine"
+	}
+	return "known are " + strings.Join(names, ", ")
+}
+
+// inquiry is an instance with an open server, its facts, and the plan that follows from them.
+type inquiry struct {
+	instance *config.Instance
+	endpoint database.Endpoint
+	server   database.Server
+	facts    *database.Facts
+	plan     *plan.Plan
+}
+
+func (q *inquiry) close() { _ = q.server.Close() }
+
+// inquire connects, asks, and plans. It changes nothing.
+func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Policy) (_ *inquiry, err error) {
+	q := &inquiry{instance: i}
+	if q.endpoint, err = wire.Endpoint(i); err != nil {
+		return nil, err
+	}
+	if q.server, err = wire.Connect(ctx, q.endpoint); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			q.close()
+		}
+	}()
+	if q.facts, err = q.server.Facts(ctx); err != nil {
+		return nil, fmt.Errorf("cannot learn the facts of %s: %w", i.Name, err)
+	}
+	offers, err := take.Survey(ctx, q.facts, wire.Providers())
+	if err != nil {
+		return nil, err
+	}
+	in := plan.Input{Facts: q.facts, Offers: offers, Policy: policy, RunDir: wire.Place(a.dirs.Run)}
+	if s, err := wire.Service(i, q.facts); err == nil {
+		in.Service = &s
+	} else {
+		in.NoService = err.Error()
+	}
+	q.plan = plan.Make(in)
+	if earlier := a.earlier(i.Name, q.plan.Mode); len(earlier) > 0 {
+		in.Earlier = earlier
+		q.plan = plan.Make(in)
+	}
+	return q, nil
+}
+
+func policyOf(i *config.Instance) plan.Policy {
+	return plan.Policy{Mode: i.Mode, Require: i.Require, MaxStall: duration(i.MaxStall), Patience: duration(i.Patience)}
+}
+
+var _ = service.Service{}

@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/fatih/color"
+	"github.com/spf13/cobra"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/wire"
+)
+
+func (a *app) points() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "points",
+		Short: "The catalogue of restore points",
+		Example: `  holdstill points list
+  holdstill points show latest
+  holdstill points pin latest~1
+  holdstill points rm 20261122-130000`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var instance string
+	list := &cobra.Command{
+		Use: "list", Short: "List the restore points, newest last", Args: exactly(0), Example: "  holdstill points list --instance shop --json",
+		RunE: func(*cobra.Command, []string) error { return a.listPoints(instance) },
+	}
+	show := &cobra.Command{
+		Use: "show POINT", Short: "Show one restore point (an id, a unique prefix, latest, latest~1, ...)", Args: exactly(1), Example: "  holdstill points show latest",
+		RunE: func(_ *cobra.Command, args []string) error {
+			point, err := a.catalogue().Find(args[0], instance)
+			if err != nil {
+				return err
+			}
+			return a.printPoint(point)
+		},
+	}
+	rm := &cobra.Command{
+		Use: "rm POINT", Short: "Remove a restore point and its snapshots", Args: exactly(1), Example: "  holdstill points rm latest~3",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.removePoint(cmd.Context(), args[0], instance) },
+	}
+	pin := &cobra.Command{
+		Use: "pin POINT", Short: "Keep a restore point from being removed", Args: exactly(1), Example: "  holdstill points pin latest",
+		RunE: func(_ *cobra.Command, args []string) error { return a.pinPoint(args[0], instance, true) },
+	}
+	unpin := &cobra.Command{
+		Use: "unpin POINT", Short: "Let a restore point be removed again", Args: exactly(1), Example: "  holdstill points unpin latest",
+		RunE: func(_ *cobra.Command, args []string) error { return a.pinPoint(args[0], instance, false) },
+	}
+	cmd.PersistentFlags().StringVar(&instance, "instance", "", "only the points of this instance")
+	cmd.AddCommand(list, show, rm, pin, unpin)
+	return cmd
+}
+
+func (a *app) earlier(instance string, mode database.Mode) []catalog.Window {
+	points, _ := a.catalogue().List(instance) // a prediction only: what cannot be read is told by points list
+	var out []catalog.Window
+	for i := len(points) - 1; i >= 0; i-- {
+		if points[i].Mode == mode {
+			out = append(out, points[i].Window)
+		}
+	}
+	return out
+}
+
+func (a *app) listPoints(instance string) error {
+	points, err := a.catalogue().List(instance)
+	if a.json {
+		if points == nil {
+			points = []*catalog.Point{}
+		}
+		return errors.Join(err, a.printJSON(points))
+	}
+	if len(points) == 0 {
+		fmt.Fprintln(a.stderr, "no restore points yet: holdstill backup takes one")
+		return err
+	}
+	t := newTable(a.stdout)
+	t.row("POINT", "INSTANCE", "TAKEN (UTC)", "ROLE", "MODE", "CONSISTENCY", "STALL", "SIZE", "STATUS")
+	for _, p := range points {
+		status := string(p.Status)
+		if p.Pinned {
+			status += ", pinned"
+		}
+		t.row(p.ID, p.Instance, p.TakenAt.Format("2006-01-02 15:04:05"), string(p.Role), string(p.Mode), string(p.Consistency),
+			millis(p.Window.StallMS), humanize.IBytes(uint64(p.SizeBytes)), status)
+	}
+	t.flush()
+	return err
+}
+
+func millis(v float64) string {
+	if v >= 10_000 {
+		return fmt.Sprintf("%.1f s", v/1000)
+	}
+	if v >= 100 {
+		return fmt.Sprintf("%.0f ms", v)
+	}
+	return fmt.Sprintf("%.1f ms", v)
+}
+
+func (a *app) printPoint(p *catalog.Point) error {
+	if a.json {
+		return a.printJSON(p)
+	}
+	w := a.stdout
+	heading(w, "Point "+p.ID)
+	t := newTable(w)
+	t.row("instance", fmt.Sprintf("%s on %s, %s %s, server id %d", p.Instance, p.Host, p.Server.Product, p.Server.Version, p.Server.ServerID))
+	t.row("taken", fmt.Sprintf("%s as %s, mode %s", p.TakenAt.Format("2006-01-02 15:04:05.000 UTC"), p.Role, p.Mode))
+	t.row("consistency", consistency(p)+": "+printable(p.ConsistencyReason))
+	t.row("position", printable(position(p.Position)))
+	for _, c := range p.Sources {
+		t.row("source", printable(strings.TrimSpace(fmt.Sprintf("%s %s:%d at %s:%d %s", c.Name, c.Host, c.Port, c.File, c.Offset, c.GTID))))
+	}
+	t.row("stall", fmt.Sprintf("%s (lock %s, freeze %s, snapshot %s)", millis(p.Window.StallMS), millis(p.Window.LockMS), millis(p.Window.FreezeMS), millis(p.Window.SnapshotMS)))
+	t.row("size", humanize.IBytes(uint64(p.SizeBytes)))
+	t.row("status", string(p.Status))
+	for _, r := range p.Snapshot.Refs {
+		t.row("snapshot", r.Provider+" "+r.Name)
+	}
+	t.flush()
+	printWarnings(w, p.Warnings)
+	return nil
+}
+
+func printWarnings(w io.Writer, warnings []string) {
+	for _, text := range warnings {
+		fmt.Fprintln(w, "  "+color.YellowString("!")+" "+printable(text))
+	}
+}
+
+func consistency(p *catalog.Point) string {
+	if p.Consistency == catalog.Application {
+		return color.GreenString(string(p.Consistency))
+	}
+	return color.YellowString(string(p.Consistency))
+}
+
+// removePoint destroys the snapshots first and forgets the point last: a kill in between leaves a point that can be removed again.
+func (a *app) removePoint(ctx context.Context, name, instance string) error {
+	p, err := a.catalogue().Find(name, instance)
+	if err != nil {
+		return err
+	}
+	held, err := lock.Take(a.dirs.Run, p.Instance)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if p.Pinned {
+		return withHint{usagef("point %s is pinned", p.ID), "holdstill points unpin " + p.ID}
+	}
+	p.Status = catalog.Expired
+	if err := a.catalogue().Put(p); err != nil {
+		return err
+	}
+	for _, ref := range p.Snapshot.Refs {
+		provider, err := wire.ProviderNamed(ref.Provider)
+		if err != nil {
+			return err
+		}
+		if err := provider.Destroy(ctx, ref); err != nil {
+			return fmt.Errorf("cannot remove the snapshot %s of point %s: %w", ref.Name, p.ID, err)
+		}
+	}
+	if err := a.catalogue().Forget(p.ID); err != nil {
+		return err
+	}
+	return a.say(map[string]any{"removed": p.ID}, "removed point %s", p.ID)
+}
+
+func (a *app) pinPoint(name, instance string, pinned bool) error {
+	p, err := a.catalogue().Find(name, instance)
+	if err != nil {
+		return err
+	}
+	held, err := lock.Take(a.dirs.Run, p.Instance)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	p.Pinned = pinned
+	if err := a.catalogue().Put(p); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(p)
+	}
+	return a.say(nil, "point %s is %s", p.ID, map[bool]string{true: "pinned", false: "no longer pinned"}[pinned])
+}
+
+// say prints one sentence, or the document where JSON was asked for.
+func (a *app) say(document any, format string, args ...any) error {
+	if a.json {
+		return a.printJSON(document)
+	}
+	_, err := fmt.Fprintf(a.stdout, format+"\n", args...)
+	return err
+}

@@ -1,0 +1,76 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/snapshot"
+)
+
+func (p *Plan) chooseUnits(in Input) {
+	for _, o := range in.Offers {
+		if o.Unit == nil {
+			p.problem("move it to a btrfs subvolume, or to an ext4 or XFS file system on a loop device whose image lies on XFS (reflink=1) or btrfs",
+				"no provider can cut the %s %s (%s on %s): %s", o.Purpose, o.Place.Path, o.Place.FSType, o.Place.Device, strings.Join(o.WhyNot, "; "))
+			continue
+		}
+		p.Paths = append(p.Paths, catalog.Located{Purpose: o.Purpose, Place: o.Place, Unit: o.Unit.Key})
+		if p.unit(o.Unit.Key) == nil {
+			p.Units = append(p.Units, *o.Unit)
+			p.because("snapshot", o.Unit.Provider, "%s holds the %s", o.Unit.Why, o.Purpose)
+		}
+	}
+}
+
+func (p *Plan) unit(key string) *snapshot.Unit {
+	for i := range p.Units {
+		if p.Units[i].Key == key {
+			return &p.Units[i]
+		}
+	}
+	return nil
+}
+
+// checkAtomic demands one cut for what InnoDB's recovery needs from one moment. A stopped server needs no such thing, and the
+// binary log may lie elsewhere because commits stall over all the cuts.
+func (p *Plan) checkAtomic() {
+	var first *catalog.Located
+	for i, l := range p.Paths {
+		if !l.Purpose.Atomic() {
+			continue
+		}
+		if first == nil {
+			first = &p.Paths[i]
+			continue
+		}
+		if l.Unit == first.Unit || p.Mode == database.Cold {
+			continue
+		}
+		p.problem("put them on one volume, or use --mode cold",
+			"not application-consistent, because the %s (%s) and the %s (%s) lie on different volumes, and InnoDB writes while its commits are held: no cut takes both at one moment",
+			first.Purpose, first.Place.Real, l.Purpose, l.Place.Real)
+	}
+	if len(p.Units) > 1 {
+		p.because("volumes", fmt.Sprintf("%d cuts", len(p.Units)), "the server's files lie on %d volumes; commits are held over all the cuts", len(p.Units))
+	}
+}
+
+func (p *Plan) checkFreeze(in Input) {
+	for _, u := range p.Units {
+		if u.Freeze == "" || slices.Contains(p.Freeze, u.Freeze) {
+			continue
+		}
+		p.Freeze = append(p.Freeze, u.Freeze)
+		p.because("freeze", u.Freeze, "the storage below it knows nothing of the file system; a guard process thaws it whatever happens to us")
+		if in.RunDir.MountPoint == u.Freeze {
+			p.problem("set HOLDSTILL_RUN to a directory elsewhere, a tmpfs is best",
+				"the run directory %s lies on %s, which would be frozen: the guard could not write there", in.RunDir.Path, u.Freeze)
+		}
+	}
+	if len(p.Freeze) == 0 && len(p.Units) > 0 {
+		p.because("freeze", "nothing", "a btrfs snapshot is atomic by itself, and one of a frozen btrfs would block")
+	}
+}

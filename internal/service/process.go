@@ -1,0 +1,29 @@
+package service
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// Lives reports whether a process exists and is no zombie: where PID 1 is lazy, the dead answer signals for seconds.
+func Lives(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The name in brackets may hold anything, so the state is what follows the last bracket.
+	at := bytes.LastIndexByte(status, ')')
+	if at < 0 {
+		return false
+	}
+	_, rest, ok := bytes.Cut(status[at:], []byte(" "))
+	return ok && len(rest) > 0 && !strings.ContainsRune("ZXx", rune(rest[0]))
+}

@@ -1,0 +1,231 @@
+package take
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/freeze"
+	"github.com/holdstill/holdstill/internal/mount"
+	"github.com/holdstill/holdstill/internal/undo"
+)
+
+// coldFreeze bounds a freeze under a stopped server, where nobody waits for it but the clock.
+const coldFreeze = 30 * time.Second
+
+// still tries the window until it succeeds or the patience is over: a server that is busy now may be quiet in a second.
+func (t *taking) still(ctx context.Context) (*cuts, error) {
+	deadline := time.Now().Add(t.plan.Policy.Patience)
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		if err := t.waitForQuiet(ctx, deadline); err != nil {
+			return nil, err
+		}
+		cut, err := t.attempt(ctx)
+		if !errors.Is(err, database.ErrBusy) {
+			return cut, err
+		}
+		if time.Now().Add(pause).After(deadline) {
+			return nil, fmt.Errorf("gave up after %s, nothing was changed: %w", t.plan.Policy.Patience, err)
+		}
+		t.Log.Info(fmt.Sprintf("Busy, trying again in %s", pause), "reason", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// waitForQuiet waits until no statement runs that the hold would wait for, and everybody behind it.
+func (t *taking) waitForQuiet(ctx context.Context, deadline time.Time) error {
+	if t.plan.Mode == database.Cold {
+		return nil
+	}
+	told := false
+	for {
+		blockers, err := t.Server.Blockers(ctx)
+		if err != nil || len(blockers) == 0 {
+			return err
+		}
+		worst := blockers[0]
+		if !told {
+			t.Log.Info(fmt.Sprintf("Waiting for %d statements, the longest for %s so far", len(blockers), worst.Running.Round(time.Millisecond)), "statement", worst.Text)
+			told = true
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("gave up after %s, nothing was changed: a statement of %s has been running for %s, and a hold would stall everybody behind it: %q: %w",
+				t.plan.Policy.Patience, worst.User, worst.Running.Round(time.Second), worst.Text, database.ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// attempt prepares everything, goes through the window once, and leaves it.
+func (t *taking) attempt(ctx context.Context) (_ *cuts, err error) {
+	w := &window{taking: t}
+	if w.cut, err = t.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer func() {
+		w.close()
+		if err != nil {
+			w.cut.Close()
+		}
+	}()
+	if err := w.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.promise(); err != nil {
+		return nil, errors.Join(err, w.leave(ctx))
+	}
+	if err := w.approach(ctx); err != nil {
+		return nil, errors.Join(err, w.leave(ctx))
+	}
+	t.Run.Seal()
+	err = w.through(ctx)
+	err = errors.Join(err, w.leave(ctx))
+	w.measure()
+	if err != nil {
+		return nil, err
+	}
+	return w.cut, nil
+}
+
+// window is one passage: everything in it was opened and promised before.
+type window struct {
+	*taking
+	cut   *cuts
+	hold  database.Hold // nil in mode cold
+	guard *freeze.Guard // nil where nothing is frozen
+
+	holding  *undo.Promised[database.Position]
+	freezing *undo.Promised[time.Time]
+
+	cutBegun, cutEnded time.Time
+	cutDone            bool
+}
+
+// open makes the connections, the guard: all that takes time.
+func (w *window) open(ctx context.Context) (err error) {
+	deadline := w.plan.Policy.MaxStall
+	if w.plan.Mode == database.Cold {
+		deadline = max(deadline, coldFreeze)
+	} else if w.hold, err = w.Server.NewHold(ctx); err != nil {
+		return err
+	}
+	if len(w.plan.Freeze) > 0 {
+		w.guard, err = freeze.Start(ctx, w.plan.Freeze, deadline, filepath.Join(w.RunDir, w.Run.ID+".freeze"))
+	}
+	return err
+}
+
+func (w *window) close() {
+	if w.guard != nil {
+		_ = w.guard.Close()
+	}
+	if w.hold != nil {
+		_ = w.hold.Close()
+	}
+}
+
+func (w *window) promise() (err error) {
+	if w.hold != nil {
+		if w.holding, err = undo.Promise(w.Run, w.hold.Step(w.plan.Policy.MaxStall)); err != nil {
+			return err
+		}
+	}
+	if w.guard != nil {
+		if w.freezing, err = undo.Promise(w.Run, w.guard.Step(w.Run.ID)); err != nil {
+			return err
+		}
+	}
+	return w.cut.promise(w.Run)
+}
+
+// approach takes what does not stall commits, and writes out what the cut would have to write in the window. Twice:
+// the second time there is little left.
+func (w *window) approach(ctx context.Context) error {
+	sync := func() error {
+		for _, u := range w.plan.Units {
+			if err := mount.SyncFS(u.Sync); err != nil {
+				return fmt.Errorf("cannot sync %s: %w", u.Sync, err)
+			}
+		}
+		return nil
+	}
+	if err := sync(); err != nil {
+		return err
+	}
+	if w.hold != nil {
+		begun := time.Now()
+		err := w.hold.Approach(ctx)
+		w.note("approach", begun, time.Now())
+		if err != nil {
+			return err
+		}
+	}
+	return sync()
+}
+
+// through is the window. Between the hold and the release nothing is written, started, looked up or opened.
+func (w *window) through(ctx context.Context) error {
+	if w.holding != nil {
+		position, err := w.holding.Act(ctx)
+		if err != nil {
+			return err
+		}
+		w.position = position
+	}
+	if w.freezing != nil {
+		if _, err := w.freezing.Act(ctx); err != nil {
+			return err
+		}
+	}
+	w.cutBegun = time.Now()
+	refs, err := w.cut.act(ctx)
+	w.cutEnded = time.Now()
+	w.refs, w.cutDone = refs, err == nil
+	return err
+}
+
+// leave thaws and releases, after success and after failure: the same undo. A hold that was lost before its release does
+// not void a finished cut: the point is worth less, and says so.
+func (w *window) leave(ctx context.Context) error {
+	var all []error
+	if w.freezing != nil {
+		all = append(all, w.Run.Undo(ctx, w.freezing.Receipt))
+	}
+	if w.holding != nil {
+		err := w.Run.Undo(ctx, w.holding.Receipt)
+		if errors.Is(err, database.ErrHoldLost) && w.cutDone {
+			w.holdLost, err = err, nil
+		}
+		all = append(all, err)
+	}
+	if !w.cutDone {
+		all = append(all, w.cut.undo(ctx, w.Run))
+	}
+	return errors.Join(append(all, w.Run.Unseal())...)
+}
+
+func (w *window) measure() {
+	if w.hold != nil {
+		w.heldFor = w.hold.Window()
+		w.note("hold", w.heldFor.Asked, w.heldFor.Released)
+	}
+	w.takenAt = w.cutBegun
+	if w.guard != nil {
+		asked, _, thawed := w.guard.Times()
+		w.window.FreezeMS = ms(thawed.Sub(asked))
+		w.note("freeze", asked, thawed)
+	}
+	w.window.SnapshotMS = ms(w.cutEnded.Sub(w.cutBegun))
+	w.note("cut", w.cutBegun, w.cutEnded)
+}
