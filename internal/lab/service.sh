@@ -15,8 +15,12 @@ gone() { ! grep -qs '^State:.[^ZX]' "/proc/$1/status" && [ "$(ls "/proc/$1/task"
 answers() { [ -S "$socket" ] && "$admin" --defaults-file="$conf" --connect-timeout=1 ping >/dev/null 2>&1; }
 wait_gone() { local i; for i in $(seq 6000); do gone "$1" && return; sleep 0.02; done; echo "process $1 does not end" >&2; exit 1; }
 
+# the errors last: a shutdown in good order writes a page of notes after the one line that matters
+why() { tail -n 8 "$errors.out"; tail -n 4 "$errors"; grep -F '[ERROR]' "$errors" | tail -n 5; }
+
 launch() {
-  rm -f "$socket"
+  # MySQL takes the zombie of a killed server for a living one that owns the socket, and gives up
+  rm -f "$socket" "$socket.lock"
   : >>"$errors"; chown mysql: "$errors"
   # setsid and the redirections: the server outlives us, and holds neither our terminal nor our caller's pipe
   setsid "${enter[@]}" env "${env[@]}" "$server" --defaults-file="$conf" </dev/null >>"$errors.out" 2>&1 &
@@ -29,10 +33,10 @@ start() {
   [ -n "$pid" ] || launch
   for i in $(seq 3000); do
     answers && return
-    gone "$pid" && { echo "the server ended while it started:" >&2; tail -qn 15 "$errors.out" "$errors" >&2; exit 1; }
+    gone "$pid" && { echo "the server ended while it started:" >&2; why >&2; exit 1; }
     sleep 0.02
   done
-  echo "the server does not answer:" >&2; tail -n 15 "$errors" >&2; exit 1
+  echo "the server does not answer:" >&2; why >&2; exit 1
 }
 
 stop() {
