@@ -1,0 +1,56 @@
+# Holdstill. `make help` lists what there is.
+SHELL := /bin/bash
+export CGO_ENABLED := 0
+GO ?= go
+BIN := bin/holdstill
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X github.com/holdstill/holdstill/internal/cli.Version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+MATRIX ?= mariadb-11.8 mysql-9.7 mysql-5.7
+
+.PHONY: help build demo test unit lint bench servers install clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+build: ## one static binary, bin/holdstill
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/holdstill
+
+demo: ## the whole scenario on three local servers, for real (root; Debian 12); KEEP=1 leaves it running
+	@scripts/prereqs.sh demo
+	@$(MAKE) --no-print-directory build
+	@$(BIN) demo $(if $(KEEP),--keep)
+
+servers: ## fetch the servers of the test matrix beside the system
+	@for s in $(MATRIX); do scripts/fetch-server.sh $$s || exit 1; done
+
+test: ## everything, on real servers and file systems (root; Debian 12)
+	@scripts/prereqs.sh test
+	@$(MAKE) --no-print-directory servers
+	$(GO) vet ./... && $(GO) vet -tags fault ./...
+	$(GO) test -p 1 -timeout 60m $(TESTFLAGS) ./...
+
+unit: ## the tests that need neither root nor a server
+	$(GO) test ./internal/undo ./internal/catalog ./internal/config ./internal/plan ./internal/database/optionfile ./test/house
+
+lint: ## gofmt, vet, staticcheck, shell syntax, the rules of the house
+	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "gofmt would change these"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags fault ./...
+	$(GO) run $(STATICCHECK) ./...
+	@for f in scripts/*.sh internal/lab/*.sh .ci/run; do bash -n $$f || exit 1; done
+	$(GO) test ./test/house
+
+bench: ## the benchmarks, side by side with what one would use instead (root)
+	@scripts/prereqs.sh test
+	@$(MAKE) --no-print-directory build
+	$(GO) run ./test/bench $(BENCHFLAGS)
+
+install: build ## into /usr/local, with manual and completion
+	install -m 0755 $(BIN) /usr/local/sbin/holdstill
+	$(BIN) man /usr/local/share/man/man1
+	install -d /usr/share/bash-completion/completions
+	$(BIN) completion bash > /usr/share/bash-completion/completions/holdstill
+
+clean: ## remove what was built
+	rm -rf bin
