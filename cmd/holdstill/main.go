@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == freeze.GuardCommand {
+	if len(os.Args) > 1 && os.Args[1] == freeze.Command {
 		os.Exit(freeze.GuardMain(os.Args[2:]))
 	}
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

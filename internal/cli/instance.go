@@ -10,7 +10,6 @@ import (
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/plan"
-	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/take"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -102,5 +101,3 @@ func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Polic
 func policyOf(i *config.Instance) plan.Policy {
 	return plan.Policy{Mode: i.Mode, Require: i.Require, MaxStall: duration(i.MaxStall), Patience: duration(i.Patience)}
 }
-
-var _ = service.Service{}

@@ -222,9 +222,9 @@ func (w *window) measure() {
 	}
 	w.takenAt = w.cutBegun
 	if w.guard != nil {
-		asked, _, thawed := w.guard.Times()
-		w.window.FreezeMS = ms(thawed.Sub(asked))
-		w.note("freeze", asked, thawed)
+		times := w.guard.Times()
+		w.window.FreezeMS = ms(times.Thawed.Sub(times.Asked))
+		w.note("freeze", times.Asked, times.Thawed)
 	}
 	w.window.SnapshotMS = ms(w.cutEnded.Sub(w.cutBegun))
 	w.note("cut", w.cutBegun, w.cutEnded)

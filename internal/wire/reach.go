@@ -1,0 +1,106 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/holdstill/holdstill/internal/config"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/database/optionfile"
+)
+
+// serverGroups are those of an option file that any of the products may read for its socket; the versioned ones are found
+// once the version is known, by the makes.
+var serverGroups = []string{"client-server", "server", "mysqld", "mariadb", "mariadbd"}
+
+// usualSockets are where Debian, Red Hat and the upstream packages put it.
+var usualSockets = []string{"/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"}
+
+// Endpoint tells how an instance is reached: as configured, else over the socket that its option files name, else over the
+// usual one.
+func Endpoint(i *config.Instance) (database.Endpoint, error) {
+	e := database.Endpoint{Socket: i.Socket, Host: i.Host, Port: i.Port, User: i.User, OptionFile: i.ClientOptionFile}
+	if e.Socket != "" || e.Host != "" {
+		return e, nil
+	}
+	files := optionfile.ServerFiles(nil)
+	if i.OptionFile != "" {
+		files.Only = i.OptionFile
+	}
+	socket, err := socketOf(files, nil)
+	if err != nil {
+		return e, err
+	}
+	e.Socket = socket
+	return e, nil
+}
+
+func socketOf(files optionfile.Files, arguments []string) (string, error) {
+	read, err := optionfile.ReadServer(files, serverGroups)
+	if err != nil {
+		return "", err
+	}
+	socket, datadir := "", ""
+	for _, o := range optionfile.Merge(read, arguments) {
+		switch o.Name {
+		case "socket":
+			socket = o.Value
+		case "datadir":
+			datadir = o.Value
+		}
+	}
+	switch {
+	case socket != "" && !filepath.IsAbs(socket) && datadir != "":
+		return filepath.Join(datadir, socket), nil
+	case socket != "":
+		return socket, nil
+	}
+	for _, usual := range usualSockets {
+		if info, err := os.Stat(usual); err == nil && info.Mode()&os.ModeSocket != 0 {
+			return usual, nil
+		}
+	}
+	return usualSockets[0], nil
+}
+
+// Discover makes a configuration of the servers that run on this machine: one is called "local", several "local-PID".
+func Discover(context.Context) (*config.Config, error) {
+	c := &config.Config{Instances: map[string]*config.Instance{}}
+	processes := serverProcesses()
+	for pid, arguments := range processes {
+		socket, err := socketOf(optionfile.ServerFiles(arguments), arguments)
+		if err != nil {
+			return nil, fmt.Errorf("cannot find the socket of the server with process id %d: %w", pid, err)
+		}
+		name := "local"
+		if len(processes) > 1 {
+			name = fmt.Sprintf("local-%d", pid)
+		}
+		i := config.Default(name)
+		i.Socket = socket
+		c.Instances[name] = i
+	}
+	return c, nil
+}
+
+// serverProcesses finds the running servers by the names of their programs.
+func serverProcesses() map[int][]string {
+	out := map[int][]string{}
+	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, comm := range comms {
+		name, err := os.ReadFile(comm)
+		if n := strings.TrimSpace(string(name)); err != nil || n != "mysqld" && n != "mariadbd" {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(filepath.Dir(comm), "cmdline"))
+		pid, atoi := strconv.Atoi(filepath.Base(filepath.Dir(comm)))
+		if err == nil && atoi == nil && len(line) > 0 {
+			out[pid] = strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
+		}
+	}
+	return out
+}
