@@ -1,0 +1,165 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdstill/holdstill/internal/mount"
+	"github.com/holdstill/holdstill/internal/snapshot"
+	"github.com/holdstill/holdstill/internal/undo"
+)
+
+// part is the prepared clone of one image.
+type part struct {
+	ref         snapshot.Ref
+	source      *os.File
+	destination *os.File
+	made        bool // the destination is ours
+}
+
+type cut struct {
+	provider *Provider
+	parts    []*part
+	refs     []snapshot.Ref
+	begun    bool // from here on the deed's undo removes the files, not Close
+}
+
+// Prepare makes the empty clones and writes out what is dirty, inner file system first, so that little is left for the window.
+func (p *Provider) Prepare(ctx context.Context, run string, units []snapshot.Unit) (snapshot.Cut, error) {
+	c := &cut{provider: p}
+	for _, unit := range units {
+		prepared := &part{ref: newRef(unit, run)}
+		c.parts = append(c.parts, prepared)
+		if err := prepared.open(ctx, unit); err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot prepare a clone of the %s: %w", unit.Why, err), c.Close())
+		}
+		c.refs = append(c.refs, prepared.ref)
+	}
+	return c, nil
+}
+
+func (p *part) open(ctx context.Context, unit snapshot.Unit) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	backing := unit.Detail[detailBacking]
+	if err := sameFile(unit.Detail[detailDevice], backing); err != nil {
+		return err
+	}
+	if p.source, err = os.Open(backing); err != nil {
+		return err
+	}
+	if err := p.create(); err != nil {
+		return err
+	}
+	if err := mount.SyncFS(unit.Sync); err != nil {
+		return err
+	}
+	if err := p.source.Sync(); err != nil {
+		return fmt.Errorf("cannot sync the image %s: %w", backing, err)
+	}
+	return nil
+}
+
+// create makes the empty clone durably: an unclean end must not lose its name and keep its blocks.
+func (p *part) create() (err error) {
+	path := p.ref.Detail[detailPath]
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if p.destination, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
+		return err
+	}
+	p.made = true
+	if err := copyFlags(int(p.destination.Fd()), int(p.source.Fd())); err != nil {
+		return err
+	}
+	return errors.Join(p.destination.Sync(), syncDir(filepath.Dir(path)))
+}
+
+// Step is one FICLONE a unit; the inner file systems must be frozen by then.
+func (c *cut) Step() undo.Step[[]snapshot.Ref] {
+	var names, manual []string
+	for _, p := range c.parts {
+		names = append(names, "the image "+p.ref.Detail[detailBacking])
+		manual = append(manual, "rm -f "+quote(p.ref.Detail[detailPath]))
+	}
+	deed := undo.NewDeed(Kind, "cut", "clone "+strings.Join(names, " and "), strings.Join(manual, "; "), c.refs)
+	deed.UntilCommit = true
+	return undo.Step[[]snapshot.Ref]{Deed: deed, Act: c.act, Undo: func(ctx context.Context) error {
+		return c.provider.destroyAll(ctx, c.refs)
+	}}
+}
+
+func (c *cut) act(ctx context.Context) ([]snapshot.Ref, error) {
+	c.begun = true
+	for _, p := range c.parts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := unix.IoctlFileClone(int(p.destination.Fd()), int(p.source.Fd())); err != nil {
+			return nil, fmt.Errorf("cannot clone the image %s: %w", p.ref.Detail[detailBacking], err)
+		}
+	}
+	return c.refs, nil
+}
+
+// Settle makes the clones durable and read-only.
+func (c *cut) Settle(context.Context) error {
+	for _, p := range c.parts {
+		err := errors.Join(p.destination.Chmod(0o400), p.destination.Sync(), syncDir(filepath.Dir(p.ref.Detail[detailPath])))
+		if err != nil {
+			return fmt.Errorf("cannot make the clone %s durable: %w", p.ref.Name, err)
+		}
+	}
+	return nil
+}
+
+// Close closes what Prepare opened, and removes the empty clones if the step never began.
+func (c *cut) Close() error {
+	var all []error
+	for _, p := range c.parts {
+		all = append(all, closeFile(p.source), closeFile(p.destination))
+		if p.made && !c.begun {
+			p.made = false
+			all = append(all, destroy(p.ref.Detail[detailPath], p.ref.Name))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func closeFile(f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Undoer removes the clones of a run that never committed.
+func Undoer(ctx context.Context, d undo.Deed) error {
+	var refs []snapshot.Ref
+	if err := json.Unmarshal(d.Args, &refs); err != nil {
+		return fmt.Errorf("cannot read the deed: %w", err)
+	}
+	return New().destroyAll(ctx, refs)
+}
+
+func (p *Provider) destroyAll(ctx context.Context, refs []snapshot.Ref) error {
+	var all []error
+	for _, ref := range refs {
+		all = append(all, p.Destroy(ctx, ref))
+	}
+	return errors.Join(all...)
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
