@@ -34,7 +34,7 @@ func (b Build) AtLeast(major, minor int) bool {
 }
 
 // NewStatements is true where MySQL says SOURCE and REPLICA; the old words are gone there since 8.4.
-func (b Build) NewStatements() bool { return b.Product == MySQL && b.AtLeast(8, 1) }
+func (b Build) NewStatements() bool { return b.Product == MySQL && b.AtLeast(8, 4) }
 
 var builds = []Build{
 	{Name: "mariadb-10.11", Product: MariaDB, Major: 10, Minor: 11},

@@ -80,19 +80,35 @@ func shell(command string) error {
 	return nil
 }
 
-func namespaces(t *testing.T) string {
+// namespaces are the paths of the lab's, and the test fails unless all of them exist.
+func namespaces(t *testing.T, dir string) []string {
 	t.Helper()
-	entries, err := os.ReadDir("/run/netns")
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "hs") { // ours; other people's labs may come and go meanwhile
-			names = append(names, e.Name())
+	list, err := os.ReadFile(filepath.Join(dir, "reaper.list"))
+	must(t, err)
+	var paths []string
+	for line := range strings.Lines(string(list)) {
+		name, ok := strings.CutPrefix(strings.TrimSpace(line), "netns ")
+		if !ok {
+			continue
+		}
+		paths = append(paths, "/run/netns/"+name)
+		if _, err := os.Lstat("/run/netns/" + name); err != nil {
+			t.Error(err)
 		}
 	}
-	return strings.Join(names, "\n")
+	if len(paths) == 0 {
+		t.Error("the lab has no namespaces")
+	}
+	return paths
+}
+
+func checkGone(t *testing.T, paths []string) {
+	t.Helper()
+	for _, path := range paths {
+		if _, err := os.Lstat(path); err == nil {
+			t.Errorf("%s is left", path)
+		}
+	}
 }
 
 func TestNetwork(t *testing.T) {

@@ -59,14 +59,15 @@ func replicationUser(b Build, o ReplicateOptions) []string {
 	if b.Product == MariaDB { // it split the old rights in 10.5: SHOW SLAVE HOSTS needs the second
 		rights = "REPLICATION SLAVE, REPLICATION MASTER ADMIN, BINLOG MONITOR"
 	}
-	create := "CREATE USER IF NOT EXISTS " // a replica of two sources gets it twice
-	if !b.AtLeast(5, 7) {
-		create = "CREATE USER "
+	return []string{b.createUser(user, o.Password), "GRANT " + rights + " ON *.* TO " + user}
+}
+
+// createUser makes a user who may be there already: a source has several replicas, and a replica of two sources gets the user twice.
+func (b Build) createUser(user, password string) string {
+	if b.AtLeast(5, 7) {
+		return "CREATE USER IF NOT EXISTS " + user + " IDENTIFIED BY " + quote(password)
 	}
-	return []string{
-		create + user + " IDENTIFIED BY " + quote(o.Password),
-		"GRANT " + rights + " ON *.* TO " + user,
-	}
+	return "GRANT USAGE ON *.* TO " + user + " IDENTIFIED BY " + quote(password)
 }
 
 type coordinates struct {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 )
 
 // Volume is a file system of its own, mounted at Dir, on a loop device over the sparse file Image.
@@ -96,19 +94,4 @@ func sparse(image string, bytes int64) error {
 		return err
 	}
 	return f.Close()
-}
-
-// startTime is field 22 of /proc/PID/stat; together with the pid it names a process for ever.
-func startTime(pid int) (string, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return "", err
-	}
-	// the second field is a name in brackets that may hold spaces and brackets
-	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
-	fields := strings.Fields(rest)
-	if len(fields) < 20 {
-		return "", fmt.Errorf("cannot read the start time in %q", stat)
-	}
-	return fields[19], nil
 }

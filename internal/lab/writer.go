@@ -101,16 +101,11 @@ func (s *Server) writerDB(ctx context.Context, o WriterOptions) (*sql.DB, error)
 		return nil, errors.New("TCP does not reach into its namespace from here")
 	}
 	user := "'labwriter'@'%'"
-	if err := s.Exec(ctx, "GRANT USAGE ON *.* TO "+user+" IDENTIFIED BY 'labwriterpw'"); err != nil { // 5.6 and MariaDB
-		if err := s.Exec(ctx, "CREATE USER IF NOT EXISTS "+user+" IDENTIFIED BY 'labwriterpw'"); err != nil {
-			return nil, err
-		}
-	}
 	schema, _, err := splitTable(o.Table)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Exec(ctx, "GRANT ALL ON "+ident(schema)+".* TO "+user); err != nil {
+	if err := s.Exec(ctx, s.Build.createUser(user, "labwriterpw"), "GRANT ALL ON "+ident(schema)+".* TO "+user); err != nil {
 		return nil, err
 	}
 	config := mysql.NewConfig()
