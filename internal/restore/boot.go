@@ -1,0 +1,170 @@
+package restore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// shutdownLimit bounds a clean shutdown.
+const shutdownLimit = 10 * time.Minute
+
+// FirstBoot lets the copy recover as the server that it was, without network, replication and events, checks what can be
+// proven, calls while (if not nil) as long as the server runs, and shuts it down cleanly.
+func (j *Job) FirstBoot(ctx context.Context, while func(context.Context, *sql.DB) error) error {
+	j.deps.stage("scratch", "booting the copy without network and replication, so that it recovers as the server that it was")
+	files := j.binlogEnd()
+	db, process, err := j.boot(ctx, "scratch", j.firstArgs())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := j.verify(ctx, db, files); err != nil {
+		return err
+	}
+	if while != nil {
+		if err := while(ctx, db); err != nil {
+			return err
+		}
+	}
+	return j.shutDown(ctx, db, process)
+}
+
+// firstArgs come after the option file and win over it.
+func (j *Job) firstArgs() []string {
+	r := j.Plan.Request
+	args := []string{
+		"--skip-networking", "--" + strings.ReplaceAll(j.Plan.SkipStart(), "_", "-"), "--event-scheduler=OFF",
+		fmt.Sprintf("--server-id=%d", r.Point.Server.ServerID),
+		// a clone's list of hot pages is of no use to this boot, and its own would spoil it for the next
+		"--loose-innodb-buffer-pool-load-at-startup=OFF", "--loose-innodb-buffer-pool-dump-at-shutdown=OFF",
+	}
+	if !isMariaDB(j.Plan.Server.Product) && ParseVersion(j.Plan.Server.Version).AtLeast(8, 0, 0) {
+		// Persisted variables win over the command line: among them can be the event scheduler and the start of replication.
+		args = append(args, "--persisted-globals-load=OFF", "--loose-group-replication-start-on-boot=OFF")
+		args = append(args, persistedArgs(r.Datadir)...)
+	}
+	return args
+}
+
+// boot promises, starts a server and waits until it answers.
+func (j *Job) boot(ctx context.Context, stage string, args []string) (*sql.DB, *Process, error) {
+	deed := deedOf(kindServer, stage, "start a server on "+j.Plan.Request.Datadir,
+		"kill -9 $(pgrep -f -- "+shellQuoted("--defaults-file="+j.Plan.OptionFilePath())+")",
+		serverArgs{Datadir: j.Plan.Request.Datadir, OptionFile: j.Plan.OptionFilePath(), Run: j.Run.ID})
+	var db *sql.DB
+	process, err := actFor(ctx, j, deed, func(ctx context.Context) (p *Process, err error) {
+		if p, err = j.launch(args); err != nil {
+			return nil, err
+		}
+		db, err = j.await(ctx, stage, p)
+		return p, err
+	}, nil)
+	return db, process, err
+}
+
+// await waits until the server answers, dies, or is too late. What the error log tells of the recovery is progress.
+func (j *Job) await(ctx context.Context, stage string, p *Process) (*sql.DB, error) {
+	ctx, cancel := context.WithTimeout(ctx, j.Plan.Request.Timeout)
+	defer cancel()
+	db, err := j.deps.Connect(ctx, j.Endpoint())
+	if err != nil {
+		return nil, fmt.Errorf("cannot log in to the copy: %w", err)
+	}
+	told, last := "", error(nil)
+	for {
+		if last = db.PingContext(ctx); last == nil {
+			return db, nil
+		}
+		if refused(last) {
+			return nil, errors.Join(db.Close(), &loginError{account: j.Endpoint().User, err: last})
+		}
+		if line := lastRecovery(p.said()); line != told && line != "" {
+			told = line
+			j.deps.tell(Event{Stage: stage, Text: line})
+		}
+		select {
+		case <-p.done:
+			_ = db.Close()
+			return nil, p.failed(fmt.Errorf("the server on the copy ended while it started (%v)", p.err))
+		case <-ctx.Done():
+			_ = db.Close()
+			return nil, p.failed(fmt.Errorf("the server on the copy does not answer: %w (%w)", last, ctx.Err()))
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}
+
+// loginError is a server that answers, but not us.
+type loginError struct {
+	account string
+	err     error
+}
+
+func (e *loginError) Error() string {
+	return fmt.Sprintf("the copy answers, but the account %q cannot log in: %v", e.account, e.err)
+}
+func (e *loginError) Unwrap() error { return e.err }
+
+// Hint says which account counts.
+func (e *loginError) Hint() string {
+	return "the accounts in the copy are those of the moment of the point: give one that could log in then, with its client option file"
+}
+
+// refused tells an answer that is no from no answer.
+func refused(err error) bool {
+	var said *mysql.MySQLError
+	if !errors.As(err, &said) {
+		return false
+	}
+	return said.Number == 1045 || said.Number == 1698 || said.Number == 1044 || said.Number == 1130
+}
+
+// lastRecovery is the newest line of the error log that tells how far a recovery is.
+func lastRecovery(said string) string {
+	found := ""
+	for line := range strings.Lines(said) {
+		lower := strings.ToLower(line)
+		if strings.Contains(lower, "recover") || strings.Contains(lower, "apply") || strings.Contains(lower, "roll") || strings.Contains(lower, "upgrade") {
+			found = strings.TrimSpace(line)
+		}
+	}
+	return found
+}
+
+// shutDown ends the scratch server cleanly, and closes its deed.
+func (j *Job) shutDown(ctx context.Context, db *sql.DB, p *Process) error {
+	j.deps.stage("scratch", "shutting the copy down")
+	_ = db.Close() // an open connection would only delay it
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, shutdownLimit)
+	defer cancel()
+	if err := p.stop(ctx); err != nil {
+		return err
+	}
+	j.Took("shutdown", begun)
+	return j.Run.Undo(ctx, j.receipts[len(j.receipts)-1]) // it finds nothing to kill
+}
+
+// Launch changes how StartServer starts a server.
+type Launch struct {
+	Args []string // after the option file
+}
+
+// StartServer starts a server that stays, in a session of its own, and waits until it answers. The caller closes the pool.
+func (j *Job) StartServer(ctx context.Context, l Launch) (*sql.DB, error) {
+	j.deps.stage("server", "starting the server on port %d, socket %s", j.Plan.Port, j.Plan.Socket)
+	db, process, err := j.boot(ctx, "server", l.Args)
+	if err != nil {
+		return nil, err
+	}
+	j.server = process
+	j.Result.Running, j.Result.PID = true, process.PID
+	j.verified(fmt.Sprintf("the server answers on %s", j.Plan.Socket))
+	return db, nil
+}

@@ -1,0 +1,145 @@
+package restore
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/mount"
+)
+
+// lookAtOutside finds the server's files that lie beside its data directory.
+func (w *World) lookAtOutside(p *catalog.Point) error {
+	for _, l := range p.Paths {
+		if _, in := mount.Below(w.Source.Real, l.Place.Real); in || l.Purpose == database.SchemaDir {
+			continue // a symlinked schema is found as a link
+		}
+		o := Outside{Purpose: l.Purpose, Real: l.Place.Real}
+		if err := w.collect(&o, l, p); err != nil {
+			return err
+		}
+		w.Outside = append(w.Outside, o)
+	}
+	return nil
+}
+
+func (w *World) collect(o *Outside, l catalog.Located, p *catalog.Point) error {
+	inside, _ := w.locate(l)
+	if inside == "" { // of a log's base name only the directory exists
+		l.Place.Real = filepath.Dir(l.Place.Real)
+		inside, _ = w.locate(l)
+		o.Held = inside != "" && (o.Purpose == database.BinaryLog || o.Purpose == database.RelayLog)
+		if !o.Held {
+			return nil
+		}
+	}
+	o.Held = true
+	info, err := os.Stat(inside)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		if o.Purpose != database.BinaryLog && o.Purpose != database.RelayLog {
+			o.Files = []File{{Path: inside, Bytes: blocks(info)}}
+			return nil
+		}
+		inside = filepath.Dir(inside) // an index stands for its directory
+	}
+	entries, err := os.ReadDir(inside)
+	for _, e := range entries {
+		if !belongs(o.Purpose, e.Name(), p) {
+			continue // the directory may hold anybody's files
+		}
+		bytes, err := sizeOf(filepath.Join(inside, e.Name()))
+		if err != nil {
+			return err
+		}
+		o.Files = append(o.Files, File{Path: filepath.Join(inside, e.Name()), Bytes: bytes})
+	}
+	return err
+}
+
+var (
+	logNumber = regexp.MustCompile(`\.(\d{6,}|index|state|~rec~)$`)
+	redoNames = regexp.MustCompile(`^(ib_logfile\d+|#innodb_redo)$`)
+	undoNames = regexp.MustCompile(`^(undo_?\d+|.*\.ibu)$`)
+	dblwr     = regexp.MustCompile(`\.dblwr$`)
+	ariaNames = regexp.MustCompile(`^aria_log(_control|\.\d+)$`)
+	sysNames  = regexp.MustCompile(`^ibdata\d*$`)
+)
+
+// belongs tells whether a file in a directory of the given purpose is this server's.
+func belongs(purpose database.Purpose, name string, p *catalog.Point) bool {
+	switch purpose {
+	case database.RedoLog:
+		return redoNames.MatchString(name)
+	case database.UndoLog:
+		return undoNames.MatchString(name)
+	case database.Doublewrite:
+		return dblwr.MatchString(name)
+	case database.AriaLog:
+		return ariaNames.MatchString(name)
+	case database.SystemSpace:
+		return sysNames.MatchString(name) || slices.Contains(systemFiles(p), name)
+	case database.BinaryLog:
+		base := binlogBase(p)
+		return logNumber.MatchString(name) && (base == "" || stem(name) == base)
+	case database.RelayLog:
+		base := relayBase(p)
+		return logNumber.MatchString(name) && (base == "" || stem(name) == base || strings.HasPrefix(name, base+"-"))
+	}
+	return false
+}
+
+// stem is a log's name without its number.
+func stem(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
+
+func binlogBase(p *catalog.Point) string {
+	if p.Position.File == "" {
+		return ""
+	}
+	return stem(filepath.Base(p.Position.File))
+}
+
+// relayBase is the base name of the relay logs: a named channel adds its name to it.
+func relayBase(p *catalog.Point) string {
+	for _, c := range p.Sources {
+		if c.RelayFile == "" {
+			continue
+		}
+		base := stem(filepath.Base(c.RelayFile))
+		if c.Name != "" {
+			base = strings.TrimSuffix(base, "-"+strings.ToLower(c.Name))
+		}
+		return base
+	}
+	return ""
+}
+
+func blocks(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
+}
+
+func sizeOf(path string) (total int64, err error) {
+	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			total += blocks(info)
+		}
+		return errors.Join(err)
+	})
+	return total, err
+}
