@@ -31,7 +31,7 @@ may be run at any time and any number of times. What it cannot take back it show
 			if err != nil {
 				return err
 			}
-			return a.recoverAll(cmd.Context(), instances, acknowledge)
+			return a.recoverAll(cmd.Context(), instances, len(args) > 0, acknowledge)
 		},
 	}
 	cmd.Flags().BoolVar(&acknowledge, "acknowledge", false, "forget what cannot be taken back: a person did it")
@@ -58,12 +58,16 @@ func (a *app) instancesLeft(args []string) ([]string, error) {
 	return names, nil
 }
 
-func (a *app) recoverAll(ctx context.Context, instances []string, acknowledge bool) error {
+func (a *app) recoverAll(ctx context.Context, instances []string, asked, acknowledge bool) error {
 	taken := []map[string]string{}
 	var all []error
 	for _, name := range instances {
 		err := func() error {
 			held, err := lock.Take(a.dirs.Run, lockName(name))
+			if errors.Is(err, lock.ErrBusy) && !asked {
+				a.log.Info("Not touched: " + err.Error())
+				return nil
+			}
 			if err != nil {
 				return err
 			}

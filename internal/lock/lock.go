@@ -44,3 +44,6 @@ func Take(dir, instance string) (*Lock, error) {
 
 // Close gives the instance back.
 func (l *Lock) Close() error { return l.file.Close() }
+
+// Path is the lock's file.
+func (l *Lock) Path() string { return l.file.Name() }

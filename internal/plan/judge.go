@@ -11,7 +11,7 @@ import (
 )
 
 func (p *Plan) checkRights(f *database.Facts) {
-	for _, grant := range f.Missing {
+	for _, grant := range slices.Concat(f.Missing, f.MissingFor[p.Mode]) {
 		p.problem("type in the server: "+grant, "the account lacks a privilege")
 	}
 }

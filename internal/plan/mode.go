@@ -24,7 +24,7 @@ func (p *Plan) chooseMode(in Input) {
 	case p.Mode == database.Locked && f.Role != database.Replica:
 		p.problem("use --mode hot, or cold", "mode locked stops the applier of a replica, but this server has no source")
 	case p.Mode == database.Hot && f.Role == database.Replica:
-		p.warn("mode hot leaves the applier running: the point has the server's own position, but none of its source; use locked to make replicas of the same source from it")
+		p.warn("mode hot leaves the applier running: its position is read in the hold, but a statement-based applier may have temporary tables open; locked waits for them")
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 
 func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
-// Lives reports whether a process exists and is no zombie: where PID 1 is lazy, the dead answer signals for seconds.
+// Lives reports whether a process exists: a zombie does not, but where PID 1 is lazy it answers signals for seconds. One with
+// threads left does: they may still hold the files open.
 func Lives(pid int) bool {
 	if pid <= 0 {
 		return false
@@ -25,5 +26,9 @@ func Lives(pid int) bool {
 		return false
 	}
 	_, rest, ok := bytes.Cut(status[at:], []byte(" "))
-	return ok && len(rest) > 0 && !strings.ContainsRune("ZXx", rune(rest[0]))
+	if !ok || len(rest) == 0 {
+		return false
+	}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && (len(tasks) > 1 || !strings.ContainsRune("ZXx", rune(rest[0])))
 }

@@ -182,6 +182,9 @@ func (w *window) through(ctx context.Context) error {
 			return err
 		}
 		w.position = position
+		if w.plan.Mode == database.Hot {
+			w.sources = w.hold.Channels()
+		}
 	}
 	if w.freezing != nil {
 		if _, err := w.freezing.Act(ctx); err != nil {

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/holdstill/holdstill/internal/database"
 )
 
 // A clean shutdown ends the binary log with a stop event: a header of 19 bytes, and a checksum of 4 where there are
@@ -22,11 +20,10 @@ const (
 // checkTail compares the position that was read before the stop with the end of the log after it: an account with
 // SUPER can write on a read-only server until the last moment, and the position must not lie.
 func (t *taking) checkTail() error {
-	log := t.facts.Path(database.BinaryLog)
-	if log == "" || t.position.File == "" {
+	if t.facts.BinlogBase == "" || t.position.File == "" {
 		return nil
 	}
-	name := filepath.Join(filepath.Dir(log), filepath.Base(t.position.File))
+	name := filepath.Join(filepath.Dir(t.facts.BinlogBase), filepath.Base(t.position.File))
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.warn("the binary log %s is not where the server said: the position could not be checked after the stop", name)

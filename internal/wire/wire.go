@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/holdstill/holdstill/internal/database/mysql"
 	"github.com/holdstill/holdstill/internal/freeze"
 	"github.com/holdstill/holdstill/internal/mount"
+	"github.com/holdstill/holdstill/internal/restore"
 	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/snapshot/btrfs"
@@ -41,15 +43,15 @@ func ProviderNamed(name string) (snapshot.Provider, error) {
 
 // Registry lists who takes back which deed in a later process.
 func Registry() undo.Registry {
-	return undo.Registry{
-		family.LockKind:        family.UndoLock(Connect),
-		family.ReplicationKind: family.UndoReplication(Connect),
-		family.ReadOnlyKind:    family.UndoReadOnly(Connect),
-		take.ServiceKind:       take.UndoService(Ping),
-		freeze.Kind:            freeze.Undoer,
-		btrfs.Kind:             btrfs.Undoer,
-		image.Kind:             image.Undoer,
+	r := undo.Registry{
+		take.ServiceKind: take.UndoService(Ping),
+		freeze.Kind:      freeze.Undoer,
+		btrfs.Kind:       btrfs.Undoer,
+		image.Kind:       image.Undoer,
 	}
+	maps.Copy(r, family.Undoers(mariadb.Dialect(), mysql.Dialect()))
+	maps.Copy(r, restore.Undoers())
+	return r
 }
 
 // Connect opens a server of whichever product answers.
@@ -98,4 +100,13 @@ func Place(dir string) mount.Place {
 			return p
 		}
 	}
+}
+
+// Open opens a cut of whichever provider made it.
+func Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
+	p, err := ProviderNamed(ref.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(ctx, ref)
 }

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/restore"
+	"github.com/holdstill/holdstill/internal/undo"
+	"github.com/holdstill/holdstill/internal/wire"
+)
+
+// copyFlags are what restore and replica have in common.
+type copyFlags struct {
+	instance string
+	request  restore.Request
+	dryRun   bool
+}
+
+func (f *copyFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.instance, "instance", "", "of which instance, where POINT is latest")
+	flags.StringVar(&f.request.Datadir, "datadir", "", "the new data directory, absent or empty")
+	flags.StringVar(&f.request.ConfigDir, "config-dir", "", "where my.cnf goes (default: the data directory's name with .conf)")
+	flags.IntVar(&f.request.Port, "port", 0, "TCP port of the new server (default: the point's if free, else the next free one)")
+	flags.StringVar(&f.request.Server, "server", "", "the server's program (default: the one that was running)")
+	flags.DurationVar(&f.request.Timeout, "timeout", time.Hour, "for the first boot, crash recovery included")
+}
+
+func (a *app) restore() *cobra.Command {
+	f := &copyFlags{}
+	cmd := &cobra.Command{
+		Use:   "restore POINT",
+		Short: "Make a data directory, and a running server, from a restore point",
+		Long: `Restore puts the files of a point into a new data directory: at once where the file system can clone, else by copying
+them. It boots the copy once without network and replication, so that recovery can finish, checks that it stands at the
+recorded position, and with --start leaves a server running there. Replication stays off: for a replica, use replica.
+
+--in-place puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.`,
+		Example: `  holdstill restore latest --datadir /srv/restored --start
+  holdstill restore 20261122-130000 --datadir /srv/check --config-dir /srv/check.conf
+  holdstill restore latest --instance shop --in-place`,
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runRestore(cmd.Context(), f, args[0]) },
+	}
+	f.register(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.request.Start, "start", false, "leave the server running")
+	flags.BoolVar(&f.request.InPlace, "in-place", false, "replace the data of the point's own instance, which must be stopped")
+	flags.StringVar(&f.request.BindAddress, "bind-address", "127.0.0.1", "address of the new server")
+	flags.BoolVar(&f.request.AcceptPosition, "accept-position", false, "warn, instead of fail, when the copy stands elsewhere than the point says")
+	return cmd
+}
+
+func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
+	r := f.request
+	var err error
+	if r.Point, err = a.catalogue().Find(name, f.instance); err != nil {
+		return err
+	}
+	owner := ""
+	if r.InPlace {
+		owner = r.Point.Instance
+		if r.Datadir == "" {
+			r.Datadir = located(r.Point, database.DataDir)
+		}
+	} else if r.Datadir == "" {
+		return usagef("say where: --datadir DIR (or --in-place)")
+	}
+	run, done, err := a.begin(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer done()
+	deps, account, err := a.restoring(ctx, r.Point, r.InPlace)
+	if err != nil {
+		return err
+	}
+	r.Account = account
+	result, err := restore.Restore(ctx, run, r, deps)
+	if err != nil {
+		return refused(errors.Join(err, run.Unwind(ctx)))
+	}
+	return a.printRestored(result)
+}
+
+func located(p *catalog.Point, purpose database.Purpose) string {
+	for _, l := range p.Paths {
+		if l.Purpose == purpose {
+			return l.Place.Path
+		}
+	}
+	return ""
+}
+
+// begin opens a run. One that touches an instance takes the instance's lock; any other has a lock of its own, so that a later
+// recover can tell whether it lives.
+func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), error) {
+	id := newID()
+	owner := instance
+	if owner == "" {
+		owner = "run-" + id
+	}
+	held, err := lock.Take(a.dirs.Run, owner)
+	if err != nil {
+		return nil, nil, err
+	}
+	release := func() {
+		_ = held.Close()
+		if instance == "" {
+			_ = os.Remove(held.Path())
+		}
+	}
+	if _, err := a.takeBack(ctx, owner); err != nil {
+		release()
+		return nil, nil, err
+	}
+	run, err := undo.Begin(a.dirs.Runs(), id, owner, wire.Registry(), a.log)
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return run, func() {
+		if err := run.End(); err != nil {
+			a.log.Warn("the ledger could not be closed; recover will: "+err.Error(), "run", run.ID)
+		}
+		release()
+	}, nil
+}
+
+// restoring gathers what a restore needs; account is how one logs in to the copy: as to the instance, if it is configured.
+func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (restore.Deps, database.Endpoint, error) {
+	deps := restore.Deps{Open: wire.Open, Connect: connect, Progress: a.progress(), Log: a.log}
+	i, err := a.instance(ctx, []string{p.Instance})
+	if err != nil && inPlace {
+		return deps, database.Endpoint{}, err
+	}
+	if err != nil {
+		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket
+	}
+	account := database.Endpoint{User: i.User, OptionFile: i.ClientOptionFile}
+	if !inPlace {
+		return deps, account, nil
+	}
+	endpoint, err := wire.Endpoint(i)
+	if err != nil {
+		return deps, account, err
+	}
+	s, err := wire.Service(i, &database.Facts{Process: p.Process})
+	if err != nil {
+		return deps, account, err
+	}
+	deps.StartService = func(ctx context.Context) error {
+		return s.Up(ctx, func(ctx context.Context) error { return wire.Ping(ctx, endpoint) })
+	}
+	deps.StopService = func(ctx context.Context) error {
+		return s.Down(ctx, func() bool { return wire.Ping(ctx, endpoint) == nil })
+	}
+	return deps, account, nil
+}
+
+func connect(ctx context.Context, e database.Endpoint) (*sql.DB, error) { return wire.Pool(ctx, e) }
+
+// refused gives a restore's refusal the exit code of a usage error: nothing was touched.
+func refused(err error) error {
+	var r *restore.Refusal
+	if errors.As(err, &r) {
+		return usageError{err}
+	}
+	return err
+}
+
+func (a *app) printRestored(r *restore.Result) error {
+	if a.json {
+		return a.printJSON(r)
+	}
+	w := a.stdout
+	heading(w, "Restored point "+r.Point)
+	t := newTable(w)
+	how := r.How
+	if r.Bytes > 0 {
+		how += ", " + humanize.IBytes(uint64(r.Bytes)) + " copied"
+	}
+	t.row("data", r.Datadir+" ("+how+")")
+	t.row("options", r.OptionFile)
+	if r.Running {
+		t.row("server", fmt.Sprintf("running, process %d, port %d, socket %s", r.PID, r.Port, r.Socket))
+	}
+	t.row("position", printable(position(r.Position)))
+	for _, v := range r.Verified {
+		t.row("verified", printable(v))
+	}
+	for _, pair := range [][2]string{{"connect", r.Connect}, {"start", r.Begin}, {"stop", r.Stop}} {
+		if pair[1] != "" {
+			t.row(pair[0], pair[1])
+		}
+	}
+	if r.Aside != "" {
+		t.row("old data", r.Aside+" (when you no longer need them: rm -r "+r.Aside+")")
+	}
+	t.flush()
+	printWarnings(w, r.Warnings)
+	return nil
+}
