@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -76,7 +77,6 @@ func newGuardian(args []string) (*guardian, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot map %s: %w", args[2], err)
 	}
-	runtime.KeepAlive(f)
 	lock = f
 	return &guardian{
 		deadline: deadline, evidence: evidence,
@@ -90,13 +90,14 @@ var lock *os.File
 // harden makes it unlikely that the guard itself is what fails. It returns what could not be had, in words: a container may
 // forbid it, and an unhardened guard is better than none.
 func harden() string {
+	var weak []string
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err != nil {
-		return "the guard can be killed when memory runs out: " + err.Error()
+		weak = append(weak, "the guard can be killed when memory runs out: "+err.Error())
 	}
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE); err != nil {
-		return "the guard can be swapped out: " + err.Error()
+		weak = append(weak, "the guard can be swapped out: "+err.Error())
 	}
-	return ""
+	return strings.Join(weak, "; ")
 }
 
 // say never blocks: if the parent does not listen, so be it.

@@ -18,7 +18,7 @@ import (
 // patience is how long the guard may be silent after it was told to thaw until we thaw through our own descriptors as well;
 // somebody may have stopped it. closeLimit is how long it may take to end.
 const (
-	patience   = 2 * time.Second
+	patience   = 500 * time.Millisecond
 	closeLimit = 10 * time.Second
 )
 
