@@ -46,6 +46,8 @@ type Hold interface {
 	// ErrHoldLost if the connection did not survive until then. Budget bounds the time from the step's start to its
 	// release: at its end the hold is broken from outside, whatever hangs. ErrBusy means that the stall could not begin.
 	Step(budget time.Duration) undo.Step[Position]
+	// Channels tells where the replication channels stood within the stall (a hot hold of a replica): read with the position.
+	Channels() []Channel
 	// Window tells the stall as it was measured, after the undo.
 	Window() Window
 	Close() error

@@ -59,6 +59,11 @@ type Facts struct {
 	TempTables int64       `json:"open_temp_tables,omitempty"` // of the applier
 	// SkipStart tells that the server starts without its replication threads (skip-slave-start in its options).
 	SkipStart bool `json:"skip_replica_start"`
+	// MissingFor tells what each mode lacks beyond Missing, which is what the hot mode needs.
+	MissingFor map[Mode][]string `json:"missing_privileges_by_mode,omitempty"`
+	// BinlogBase and RelayBase are what the log files' names begin with, absolute: "/var/lib/mysql/binlog". Paths has their directories.
+	BinlogBase string `json:"binlog_base,omitempty"`
+	RelayBase  string `json:"relay_base,omitempty"`
 }
 
 // Process is the server's process as the kernel shows it; zero if it cannot be seen (a container, another host).

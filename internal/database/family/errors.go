@@ -1,0 +1,36 @@
+package family
+
+import (
+	"errors"
+	"io"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// The server's error numbers that we act on.
+const (
+	errLockWait    = 1205 // lock_wait_timeout was over
+	errInterrupted = 1317 // KILL QUERY
+	errNoThread    = 1094 // KILL of a connection that is gone
+	errStatement   = 1969 // MariaDB: max_statement_time
+	errMaxTime     = 3024 // MySQL: max_execution_time
+)
+
+func number(err error) uint16 {
+	var answer *mysql.MySQLError
+	if errors.As(err, &answer) {
+		return answer.Number
+	}
+	return 0
+}
+
+// waited reports that a statement gave up waiting, by itself or because we stopped it.
+func waited(err error) bool {
+	switch number(err) {
+	case errLockWait, errInterrupted, errStatement, errMaxTime:
+		return true
+	}
+	return false
+}
+
+func joinClose(err error, c io.Closer) error { return errors.Join(err, c.Close()) }

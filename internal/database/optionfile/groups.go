@@ -1,0 +1,3 @@
+package optionfile
+
+var clientGroups = []string{"client", "mysql", "client-mariadb", "mariadb-client", "client-server", "holdstill"}
