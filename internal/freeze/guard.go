@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -86,19 +85,6 @@ func newGuardian(args []string) (*guardian, error) {
 
 // lock keeps the evidence's descriptor from the garbage collector: its flock says that this guard lives.
 var lock *os.File
-
-// harden makes it unlikely that the guard itself is what fails. It returns what could not be had, in words: a container may
-// forbid it, and an unhardened guard is better than none.
-func harden() string {
-	var weak []string
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err != nil {
-		weak = append(weak, "the guard can be killed when memory runs out: "+err.Error())
-	}
-	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE); err != nil {
-		weak = append(weak, "the guard can be swapped out: "+err.Error())
-	}
-	return strings.Join(weak, "; ")
-}
 
 // say never blocks: if the parent does not listen, so be it.
 func say(r reply) {
