@@ -16,6 +16,9 @@ import (
 	"github.com/holdstill/holdstill/internal/undo"
 )
 
+// leastFree is the space in bytes that must be free beside an image, or a twentieth of the image, whichever is more.
+const leastFree = 64 << 20
+
 // part is the prepared clone of one image.
 type part struct {
 	ref         snapshot.Ref
@@ -56,6 +59,9 @@ func (p *part) open(ctx context.Context, unit snapshot.Unit) (err error) {
 	if p.source, err = os.Open(backing); err != nil {
 		return err
 	}
+	if err := checkSpace(p.source); err != nil {
+		return err
+	}
 	if err := p.create(); err != nil {
 		return err
 	}
@@ -66,6 +72,22 @@ func (p *part) open(ctx context.Context, unit snapshot.Unit) (err error) {
 		return fmt.Errorf("cannot sync the image %s: %w", backing, err)
 	}
 	return nil
+}
+
+// checkSpace refuses while little is left on the outer file system. A clone takes no space, but from then on each block that the
+// server overwrites in the image does, and when there is none the live file system inside gets I/O errors.
+func checkSpace(image *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(image.Fd()), &st); err != nil {
+		return err
+	}
+	need := max(leastFree, uint64(st.Blocks)*512/20)
+	free, err := mount.Free(filepath.Dir(image.Name()))
+	if err == nil && free < need {
+		err = fmt.Errorf("only %d MiB are free beside the image, and at least %d should be: what the server overwrites after the cut takes "+
+			"new space, and without it the live file system would get i/o errors", free>>20, need>>20)
+	}
+	return err
 }
 
 // create makes the empty clone durably: an unclean end must not lose its name and keep its blocks.
