@@ -17,7 +17,7 @@ const shutdownLimit = 10 * time.Minute
 // FirstBoot lets the copy recover as the server that it was, without network, replication and events, checks what can be
 // proven, calls while (if not nil) as long as the server runs, and shuts it down cleanly.
 func (j *Job) FirstBoot(ctx context.Context, while func(context.Context, *sql.DB) error) error {
-	j.deps.stage("scratch", "booting the copy without network and replication, so that it recovers as the server that it was")
+	j.deps.Stage("scratch", "booting the copy without network and replication, so that it recovers as the server that it was")
 	files := j.binlogEnd()
 	db, process, err := j.boot(ctx, "scratch", j.firstArgs())
 	if err != nil {
@@ -86,7 +86,7 @@ func (j *Job) await(ctx context.Context, stage string, p *Process) (*sql.DB, err
 		}
 		if line := lastRecovery(p.said()); line != told && line != "" {
 			told = line
-			j.deps.tell(Event{Stage: stage, Text: line})
+			j.deps.Tell(Event{Stage: stage, Text: line})
 		}
 		select {
 		case <-p.done:
@@ -139,7 +139,7 @@ func lastRecovery(said string) string {
 
 // shutDown ends the scratch server cleanly, and closes its deed.
 func (j *Job) shutDown(ctx context.Context, db *sql.DB, p *Process) error {
-	j.deps.stage("scratch", "shutting the copy down")
+	j.deps.Stage("scratch", "shutting the copy down")
 	_ = db.Close() // an open connection would only delay it
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, shutdownLimit)
@@ -158,7 +158,7 @@ type Launch struct {
 
 // StartServer starts a server that stays, in a session of its own, and waits until it answers. The caller closes the pool.
 func (j *Job) StartServer(ctx context.Context, l Launch) (*sql.DB, error) {
-	j.deps.stage("server", "starting the server on port %d, socket %s", j.Plan.Port, j.Plan.Socket)
+	j.deps.Stage("server", "starting the server on port %d, socket %s", j.Plan.Port, j.Plan.Socket)
 	db, process, err := j.boot(ctx, "server", l.Args)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 )
 
@@ -99,9 +100,15 @@ func (p *Plan) indexName(was []Line, option string) {
 	}
 }
 
+// SkippedStart reports whether the original starts without its replication threads, by its options.
+func (p *Plan) SkippedStart() bool {
+	l, ok := effective(recorded(p.Request.Point), "slave_start", "replica_start")
+	return ok && (l.Bare || l.Value == "1" || strings.EqualFold(l.Value, "ON"))
+}
+
 // RelayPathAbsolute reports whether the original's relay_log was an absolute path.
-func (p *Plan) RelayPathAbsolute() bool {
-	l, _ := effective(recorded(p.Request.Point), "relay_log")
+func RelayPathAbsolute(p *catalog.Point) bool {
+	l, _ := effective(recorded(p), "relay_log")
 	return filepath.IsAbs(l.Value)
 }
 
@@ -133,7 +140,7 @@ func parseSize(s string) uint64 {
 // Configure writes the option file and makes the temporary directory.
 func (j *Job) Configure(ctx context.Context) error {
 	args := configArgs{Dir: j.Plan.Request.ConfigDir, Existed: j.Plan.world.Config.Exists, Run: j.Run.ID}
-	j.deps.stage("config", "writing the option file %s", j.Plan.OptionFilePath())
+	j.deps.Stage("config", "writing the option file %s", j.Plan.OptionFilePath())
 	return act(ctx, j, deedOf(kindConfig, "config", "make the configuration directory "+args.Dir, "rm -r "+args.Dir, args), func(ctx context.Context) error {
 		return j.configure(args)
 	})

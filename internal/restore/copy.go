@@ -42,11 +42,11 @@ func newCopier(j *Job, _ string) *copier {
 // tree copies what is in from to the directory to. With top it is the data directory: marked, and without what stays behind.
 func (c *copier) tree(ctx context.Context, from, to string, top bool) error {
 	if top {
-		c.job.deps.stage("place", "copying the data directory to %s", c.job.Plan.Request.Datadir)
+		c.job.deps.Stage("place", "copying the data directory to %s", c.job.Plan.Request.Datadir)
 		if err := os.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := mark(to, c.job.Run.ID); err != nil {
+		if err := claim(to, c.job.Run.ID); err != nil {
 			return err
 		}
 	}
@@ -219,7 +219,7 @@ func (c *copier) progress(there, written int64) {
 	}
 	total := max(c.job.Plan.world.Source.Bytes, done)
 	eta := time.Duration(float64(now) * float64(total-done) / float64(done+1))
-	c.job.deps.tell(Event{Stage: "place", Text: "copying", Done: done, Total: total, ETA: eta.Round(time.Second)})
+	c.job.deps.Tell(Event{Stage: "place", Text: "copying", Done: done, Total: total, ETA: eta.Round(time.Second)})
 }
 
 // attributes gives a copy the owner, mode, extended attributes and times of its original.

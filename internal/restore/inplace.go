@@ -38,7 +38,7 @@ func (j *Job) inPlace(ctx context.Context) (*Result, error) {
 func (j *Job) aside(ctx context.Context) error {
 	dir := j.Plan.Request.Datadir
 	args := asideArgs{Datadir: dir, Aside: dir + ".before-" + j.Run.ID}
-	j.deps.stage("aside", "keeping the old data as %s", args.Aside)
+	j.deps.Stage("aside", "keeping the old data as %s", args.Aside)
 	manual := fmt.Sprintf("mv %s %s", shellQuoted(args.Aside), shellQuoted(dir))
 	err := act(ctx, j, deedOf(kindAside, "aside", "keep the old data aside as "+args.Aside, manual, args), func(context.Context) error {
 		if where := serverAt(dir); where != "" {
@@ -55,7 +55,7 @@ func (j *Job) startService(ctx context.Context) error {
 	if j.deps.StartService == nil {
 		return nil // it stays stopped, as it was found
 	}
-	j.deps.stage("server", "starting the instance by its service")
+	j.deps.Stage("server", "starting the instance by its service")
 	dir := j.Plan.Request.Datadir
 	args := serverArgs{Datadir: dir, Run: j.Run.ID}
 	var back func(context.Context) error

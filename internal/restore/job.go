@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,12 +27,23 @@ type Job struct {
 // Begin makes a job of a plan. Nothing happens yet.
 func Begin(run *undo.Run, plan *Plan, deps Deps) *Job {
 	r := plan.Request
-	return &Job{Run: run, Plan: plan, deps: deps, Result: Result{
+	return &Job{Run: run, Plan: plan, deps: deps.withDefaults(), Result: Result{
 		Point: r.Point.ID, Datadir: r.Datadir, OptionFile: plan.OptionFilePath(), ErrorLog: plan.ErrorLog,
 		Socket: plan.Socket, Port: plan.Port, Bind: r.BindAddress, How: plan.How,
 		Verified: []string{}, Warnings: append([]string{}, plan.Warnings...), Times: []catalog.Stage{},
 	}}
 }
+
+// Act promises a deed of somebody who builds on a restore, does it, and keeps its receipt with ours.
+func (j *Job) Act(ctx context.Context, d undo.Deed, do func(context.Context) error) error {
+	return act(ctx, j, d, do)
+}
+
+// Verified notes what was proven.
+func (j *Job) Verified(format string, args ...any) { j.verified(fmt.Sprintf(format, args...)) }
+
+// Warn notes what a person should know.
+func (j *Job) Warn(format string, args ...any) { j.warn(fmt.Sprintf(format, args...)) }
 
 // act promises a deed, does it and keeps its receipt, and takes the time.
 func act(ctx context.Context, j *Job, d undo.Deed, do func(context.Context) error) error {

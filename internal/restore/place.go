@@ -119,7 +119,7 @@ func (j *Job) clone(ctx context.Context, dir string) (bool, error) {
 	if j.Plan.How != Clone || !ok {
 		return false, nil
 	}
-	j.deps.stage("place", "cloning the data directory to %s", j.Plan.Request.Datadir)
+	j.deps.Stage("place", "cloning the data directory to %s", j.Plan.Request.Datadir)
 	err := cloner.Clone(ctx, j.Plan.world.Source.Real, dir)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return false, nil

@@ -55,7 +55,7 @@ type Request struct {
 type Deps struct {
 	// Open opens the cut of one unit for reading.
 	Open func(context.Context, snapshot.Ref) (snapshot.Tree, error)
-	// Connect opens a pool over the endpoint; it need not have connected yet.
+	// Connect opens a pool over the endpoint; it need not have connected yet. Nil: this package's own.
 	Connect func(context.Context, database.Endpoint) (*sql.DB, error)
 	// StartService starts the instance's own service and returns when the server answers; for InPlace.
 	StartService func(context.Context) error
@@ -77,16 +77,28 @@ type Event struct {
 	LagSeconds *int64 `json:"lag_seconds,omitempty"`
 }
 
-func (d Deps) tell(e Event) {
+func (d Deps) withDefaults() Deps {
+	if d.Connect == nil {
+		d.Connect = connect
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+// Tell passes progress on, if anybody wants it.
+func (d Deps) Tell(e Event) {
 	if d.Progress != nil {
 		d.Progress(e)
 	}
 }
 
-func (d Deps) stage(stage, format string, args ...any) {
+// Stage says that a stage begins, to the log and to whoever watches.
+func (d Deps) Stage(stage, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	d.Log.Info(text, "stage", stage)
-	d.tell(Event{Stage: stage, Text: text})
+	d.Tell(Event{Stage: stage, Text: text})
 }
 
 // Result is what there is now.

@@ -63,6 +63,20 @@ func mark(dir, run string) error {
 	return errors.Join(f.Sync(), f.Close(), syncDir(dir))
 }
 
+// claim marks a directory that must be empty. Two runs that do so at one time both see the other's mark, and neither goes on.
+func claim(dir, run string) error {
+	if err := mark(dir, run); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if name := e.Name(); name != markPrefix+run && name != "lost+found" {
+			return errors.Join(fmt.Errorf("%s is not empty any more: it holds %s", dir, name), os.Remove(markIn(dir, run)))
+		}
+	}
+	return err
+}
+
 func marked(dir, run string) bool {
 	_, err := os.Lstat(markIn(dir, run))
 	return err == nil

@@ -82,6 +82,7 @@ func (w *World) Close() error {
 
 // Look opens the point's cuts and looks at the target.
 func Look(ctx context.Context, r Request, deps Deps) (*World, error) {
+	deps = deps.withDefaults()
 	r = r.defaults()
 	w := &World{trees: map[string]snapshot.Tree{}, Root: os.Geteuid() == 0, UID: os.Geteuid(), Memory: available()}
 	err := w.open(ctx, r.Point, deps)
