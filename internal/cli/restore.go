@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -139,7 +138,7 @@ func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), er
 
 // restoring gathers what a restore needs; account is how one logs in to the copy: as to the instance, if it is configured.
 func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (restore.Deps, database.Endpoint, error) {
-	deps := restore.Deps{Open: wire.Open, Connect: connect, Progress: a.progress(), Log: a.log}
+	deps := restore.Deps{Open: wire.Open, Connect: wire.Pool, Progress: a.progress(), Log: a.log}
 	i, err := a.instance(ctx, []string{p.Instance})
 	if err != nil && inPlace {
 		return deps, database.Endpoint{}, err
@@ -167,8 +166,6 @@ func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (re
 	}
 	return deps, account, nil
 }
-
-func connect(ctx context.Context, e database.Endpoint) (*sql.DB, error) { return wire.Pool(ctx, e) }
 
 // refused gives a restore's refusal the exit code of a usage error: nothing was touched.
 func refused(err error) error {

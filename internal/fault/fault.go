@@ -2,7 +2,7 @@
 // It does nothing unless the binary was built with the tag "fault".
 //
 // HOLDSTILL_FAULT=BOUNDARY:KIND[:N] acts at the Nth passage (default 1): "kill" sends SIGKILL to ourselves, "error"
-// returns ErrInjected, "hang" never returns.
+// returns ErrInjected, "hang" never returns, "sleep" returns after three seconds.
 package fault
 
 import "errors"

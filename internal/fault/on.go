@@ -16,6 +16,9 @@ import (
 // Enabled reports whether this binary can inject faults.
 const Enabled = true
 
+// pause is how long the kind "sleep" takes.
+const pause = 3 * time.Second
+
 var passages atomic.Int64
 
 // At is a boundary. It panics on a name that Boundaries does not list, so that the list cannot go stale.
@@ -41,6 +44,9 @@ func At(boundary string) error {
 		sleepForever()
 	case "hang":
 		sleepForever()
+	case "sleep":
+		time.Sleep(pause)
+		return nil
 	}
 	return fmt.Errorf("%w at %s", ErrInjected, boundary)
 }

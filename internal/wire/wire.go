@@ -3,6 +3,7 @@ package wire
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/holdstill/holdstill/internal/database/mysql"
 	"github.com/holdstill/holdstill/internal/freeze"
 	"github.com/holdstill/holdstill/internal/mount"
+	"github.com/holdstill/holdstill/internal/replica"
 	"github.com/holdstill/holdstill/internal/restore"
 	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -51,6 +53,7 @@ func Registry() undo.Registry {
 	}
 	maps.Copy(r, family.Undoers(mariadb.Dialect(), mysql.Dialect()))
 	maps.Copy(r, restore.Undoers())
+	maps.Copy(r, replica.Undoers())
 	return r
 }
 
@@ -110,3 +113,6 @@ func Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
 	}
 	return p.Open(ctx, ref)
 }
+
+// Pool opens a pool of connections to a server that Holdstill itself made.
+func Pool(ctx context.Context, e database.Endpoint) (*sql.DB, error) { return family.Pool(ctx, e) }

@@ -83,7 +83,10 @@ func openIn(t *testing.T, l *lab.Lab, build lab.Build, storage, name string, spe
 		s.outer = must(l.FS(ctx, name+"-host", "xfs", 3<<30))(t)
 		s.volume = must(l.ImageOn(ctx, s.outer, name+"-disk", "ext4", 2<<30))(t)
 	}
-	spec.Name, spec.Datadir = name, filepath.Join(s.volume.Dir, "data")
+	spec.Name = name
+	if s.volume != nil {
+		spec.Datadir = filepath.Join(s.volume.Dir, "data")
+	}
 	s.server = must(l.Server(ctx, build, spec))(t)
 	check(t, s.server.Start(ctx))
 	s.configure("")
