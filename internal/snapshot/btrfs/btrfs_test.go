@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/holdstill/holdstill/internal/lab/labtest"
@@ -97,6 +98,14 @@ func TestCloneAndReopenByUUID(t *testing.T) {
 	must(t, err)
 	must(t, errors.Join(cut.Settle(t.Context()), cut.Close()))
 	must(t, os.WriteFile(filepath.Join(sub, "db/file"), []byte("after"), 0o600))
+
+	top, err := mount.Private(t.Context(), volume.Device, "btrfs", "subvolid=5")
+	must(t, err)
+	defer top.Close()
+	inSnapshot := filepath.Join(top.Path(), ".holdstill", refs[0].Name, "new")
+	if err := os.WriteFile(inSnapshot, nil, 0o600); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("the snapshot itself must be read-only, but writing gave: %v", err)
+	}
 
 	refs[0].Detail["device"] = "/dev/gone" // a reboot gave the device another name
 	tree, err := btrfs.New().Open(t.Context(), refs[0])

@@ -77,10 +77,11 @@ func TestCoversRefuses(t *testing.T) {
 	if _, err := cover(t, inner.Dir); err != nil {
 		t.Errorf("a renamed image is still the image: %v", err)
 	}
-	must(t, os.WriteFile(filepath.Join(filepath.Dir(inner.Image), "x"), nil, 0o600))
-	must(t, unix.Mount("/dev/shm", outer.Dir, "", unix.MS_BIND, ""))
+	must(t, unix.Mount("tmpfs", outer.Dir, "tmpfs", 0, "")) // covers the image
 	defer unix.Unmount(outer.Dir, unix.MNT_DETACH)
 	expect(inner.Dir, "out of reach")
+	must(t, os.WriteFile(inner.Image+".moved", nil, 0o600))
+	expect(inner.Dir, "another file")
 	must(t, unix.Unmount(outer.Dir, unix.MNT_DETACH))
 	must(t, os.Remove(inner.Image+".moved"))
 	expect(inner.Dir, "deleted")

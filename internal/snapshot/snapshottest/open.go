@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,7 @@ func (m Make) open(t *testing.T) {
 	place, unit := m.covered(t, "open")
 	ref := m.cut(t, "run-open", unit)
 	before := world(t)
+	var trees []snapshot.Tree // held to the end, so that it is Close that closes and not the garbage collector
 	for range 3 {
 		tree, err := m.Provider.Open(t.Context(), ref)
 		must(t, err)
@@ -70,8 +72,10 @@ func (m Make) open(t *testing.T) {
 			t.Errorf("another process reads %q: %v", out, err)
 		}
 		must(t, tree.Close())
+		trees = append(trees, tree)
 	}
 	same(t, before)
+	runtime.KeepAlive(trees)
 }
 
 func (m Make) killed(t *testing.T) {
@@ -112,8 +116,8 @@ func world(t *testing.T) []string {
 	return out
 }
 
-// same waits for the kernel, which lets go of mounts and loop devices a little after their last user. Only our own loop devices
-// (clones below .holdstill) and the number of mounts on this machine's own labs count.
+// same waits for the kernel, which lets go of mounts and loop devices a little after their last user. Others make
+// mounts and loop devices at the same time, so only what names our directory counts.
 func same(t *testing.T, before []string) {
 	t.Helper()
 	var left []string
