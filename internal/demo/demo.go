@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/lab"
@@ -65,6 +66,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	defer syscall.Umask(syscall.Umask(0o022)) // servers run as user mysql, and must reach what is theirs
 	d := &demo{Options: o, story: newStory(o.Out), nodes: map[string]*node{}}
 	if err := d.makeRoom(); err != nil {
 		return err

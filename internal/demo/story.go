@@ -128,21 +128,22 @@ func (l *lines) flush() {
 	}
 }
 
-// wrap breaks text between words; lines after the first begin with hang. Runs of spaces inside a line are kept: they align things.
+// wrap breaks text between words; lines after the first begin with the text's own indentation and hang.
 func wrap(text string, width int, hang string) []string {
+	indent := len(text) - len(strings.TrimLeft(text, " "))
+	hang = strings.Repeat(" ", min(indent, width/3)) + hang
 	var out []string
-	lead := text[:len(text)-len(strings.TrimLeft(text, " "))]
-	for len([]rune(text)) > width {
-		runes := []rune(text)
+	rest := []rune(text)
+	for len(rest) > width {
 		cut := width
-		for cut > len(lead)+len(hang) && runes[cut] != ' ' {
+		for cut > len(hang) && rest[cut] != ' ' {
 			cut--
 		}
-		if cut <= len(lead)+len(hang) {
+		if cut <= len(hang) {
 			cut = width // one very long word
 		}
-		out = append(out, strings.TrimRight(string(runes[:cut]), " "))
-		text = lead + hang + strings.TrimLeft(string(runes[cut:]), " ")
+		out = append(out, strings.TrimRight(string(rest[:cut]), " "))
+		rest = []rune(hang + strings.TrimLeft(string(rest[cut:]), " "))
 	}
-	return append(out, text)
+	return append(out, string(rest))
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -141,7 +142,7 @@ func (n newest) behind(source newest) string {
 	if count == 1 {
 		plural = ""
 	}
-	lag := time.Duration((source.written - n.written) * float64(time.Second))
+	lag := time.Duration(math.Round((source.written-n.written)*1000)) * time.Millisecond
 	if lag >= 10*time.Second {
 		return fmt.Sprintf("%d row%s %ds", count, plural, int(lag.Seconds()))
 	}
