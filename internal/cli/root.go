@@ -38,8 +38,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE)
-	// Ledgers, catalogue and option files are nobody else's.
-	syscall.Umask(0o077)
+	// What is nobody else's is made with a mode that says so; what a server must read must not depend on the caller's shell.
+	syscall.Umask(0o022)
 
 	root := a.root()
 	root.SetArgs(args)
