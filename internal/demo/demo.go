@@ -106,13 +106,16 @@ func (d *demo) play(ctx context.Context) error {
 	return nil
 }
 
+// aborted is the reason for which the demo itself ended its context; a signal has a reason of its own.
+type aborted struct{ error }
+
 // because prefers the reason that the run was ended for to what the end did to a scene.
 func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
+	if reason, ok := errors.AsType[aborted](context.Cause(ctx)); ok {
+		return reason.error
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w", context.Canceled)
+		return ctx.Err() // that it was interrupted, the caller says
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -120,17 +121,25 @@ func isServer(proc, dir string) bool {
 
 // lookAround says how to use a demo that was kept.
 func (d *demo) lookAround() {
-	on := filepath.Join(d.Dir, "on")
+	on, program := filepath.Join(d.Dir, "on"), d.program()
 	d.line(d.heading.Sprint("The nodes go on running. Look around:"))
 	for _, l := range align([][]string{
-		{"   holdstill demo write" + d.dirFlag(), "the writer, until ctrl-C"},
-		{"   holdstill demo watch" + d.dirFlag(), "the newest rows and the lag, until ctrl-C"},
+		{"   " + program + " demo write" + d.dirFlag(), "the writer, until ctrl-C"},
+		{"   " + program + " demo watch" + d.dirFlag(), "the newest rows and the lag, until ctrl-C"},
 		{"   " + on + " node-a mariadb sampledb", "a client on node-a; so on node-b and node-c"},
 		{"   " + on + " node-b holdstill points list", "the restore points"},
 		{"   " + on + " node-b holdstill doctor node-b", "what a backup would do, and why"},
 		{"   " + on + " node-a", "a shell on node-a"},
-		{"   holdstill demo clean" + d.dirFlag(), "everything gone"},
+		{"   " + program + " demo clean" + d.dirFlag(), "everything gone"},
 	}) {
 		d.line(l)
 	}
+}
+
+// program is what a person types to call this holdstill.
+func (d *demo) program() string {
+	if found, err := exec.LookPath("holdstill"); err == nil && sameFile(found, d.Binary) {
+		return "holdstill"
+	}
+	return d.Binary
 }

@@ -78,7 +78,7 @@ func TestBehind(t *testing.T) {
 		{newest{id: 120, written: 1000.5}, "nothing"},
 		{newest{id: 121, written: 1000.6}, "nothing"},
 		{newest{id: 119, written: 1000.495}, "1 row 5ms"},
-		{newest{id: 20, written: 970}, "100 rows 30s"},
+		{newest{id: 20, written: 970}, "100 rows 30.5s"},
 		{newest{err: errTest}, "?"},
 	} {
 		if got := c.replica.behind(source); got != c.want {

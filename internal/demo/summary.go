@@ -10,11 +10,12 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/database"
 )
 
 // act is what the summary tells of.
 type act struct {
-	what  string
+	what  string         // of what has no point
 	point *catalog.Point // nil for a replica
 	took  time.Duration
 }
@@ -45,23 +46,24 @@ func (d *demo) takePoint(ctx context.Context, name, mode string) error {
 	if newest.Consistency != catalog.Application {
 		return fmt.Errorf("the restore point of %s is not application-consistent but %s: %s", name, newest.Consistency, newest.ConsistencyReason)
 	}
-	d.done = append(d.done, act{what: "restore point of " + name, point: newest, took: took})
+	d.done = append(d.done, act{point: newest, took: took})
 	return nil
 }
 
 func (d *demo) summarise(context.Context) error {
 	d.title("Summary")
-	table := [][]string{{"", "id", "mode", "consistency", "cut by", "stall", "size", "took"}}
+	table := [][]string{{"point of", "id", "mode", "consistency", "cut by", "commits stalled", "size", "took"}}
 	for _, a := range d.done {
-		row := []string{a.what, "", "", "", "", "", "", seconds(a.took)}
-		if p := a.point; p != nil {
-			stall := milliseconds(p.Window.StallMS)
-			if p.Mode == "cold" {
-				stall = "stopped " + seconds(time.Duration(p.Window.StallMS*float64(time.Millisecond)))
-			}
-			row = []string{a.what, p.ID, string(p.Mode), string(p.Consistency), p.Snapshot.Provider, stall, humanize.IBytes(uint64(max(p.SizeBytes, 0))), seconds(a.took)}
+		p := a.point
+		if p == nil {
+			continue
 		}
-		table = append(table, row)
+		stall := milliseconds(p.Window.StallMS)
+		if p.Mode == database.Cold {
+			stall = "(stopped " + seconds(time.Duration(p.Window.StallMS*float64(time.Millisecond))) + ")"
+		}
+		table = append(table, []string{p.Instance, p.ID, string(p.Mode), string(p.Consistency), p.Snapshot.Provider, stall,
+			humanize.IBytes(uint64(max(p.SizeBytes, 0))), seconds(a.took)})
 	}
 	for i, l := range align(table) {
 		if i == 0 {
@@ -69,8 +71,13 @@ func (d *demo) summarise(context.Context) error {
 		}
 		d.line("   " + l)
 	}
+	for _, a := range d.done {
+		if a.point == nil {
+			d.say("%s took %s, catching up included.", a.what, seconds(a.took))
+		}
+	}
 	seen := d.writer.total()
-	d.say("%d rows were committed during all this, the slowest in %s.", seen.commits, milliseconds(inMS(seen.worst)))
+	d.say("The writer committed %d rows meanwhile, the slowest in %s.", seen.commits, milliseconds(inMS(seen.worst)))
 	return nil
 }
 

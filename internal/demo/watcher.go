@@ -24,7 +24,7 @@ type newest struct {
 	err     error
 }
 
-// Watch is the watcher by hand, in a demo that runs or was kept, until the context ends.
+// Watch is the watcher by hand, in a demo that runs or was kept, until the context ends; that is no error.
 func Watch(ctx context.Context, o Options) error {
 	o, err := o.filled()
 	if err != nil {
@@ -59,7 +59,7 @@ func watch(ctx context.Context, dir string, s *story, o watchOptions) error {
 		}
 		select {
 		case <-ctx.Done():
-			return failure(ctx)
+			return nil
 		case <-time.After(o.every):
 		}
 	}
@@ -83,10 +83,10 @@ func watched(dir string, pools map[string]*sql.DB) []string {
 }
 
 func watchHead(nodes []string) string {
-	head := fmt.Sprintf("%-10s%-20s", "", nodeA+": newest row")
+	head := fmt.Sprintf("%-9s%-18s", "", nodeA+": newest")
 	for _, name := range nodes {
 		if name != nodeA {
-			head += fmt.Sprintf("%-20s%-14s", name, "behind")
+			head += fmt.Sprintf("%-18s%-16s", name, "behind")
 		}
 	}
 	return head
@@ -98,10 +98,10 @@ func watchLine(ctx context.Context, nodes []string, pools map[string]*sql.DB) st
 	for i := len(nodes) - 1; i >= 0; i-- {
 		rows[nodes[i]] = newestRow(ctx, pools[nodes[i]])
 	}
-	line := fmt.Sprintf("%-10s%-20s", time.Now().Format(time.TimeOnly), rows[nodeA])
+	line := fmt.Sprintf("%-9s%-18s", time.Now().Format(time.TimeOnly), rows[nodeA])
 	for _, name := range nodes {
 		if name != nodeA {
-			line += fmt.Sprintf("%-20s%-14s", rows[name], rows[name].behind(rows[nodeA]))
+			line += fmt.Sprintf("%-18s%-16s", rows[name], rows[name].behind(rows[nodeA]))
 		}
 	}
 	return line
@@ -124,8 +124,8 @@ func (n newest) String() string {
 		return "no answer"
 	}
 	word := []rune(n.word)
-	if len(word) > 12 {
-		word = append(word[:11], '…')
+	if len(word) > 10 {
+		word = append(word[:9], '…')
 	}
 	return fmt.Sprintf("%d %s", n.id, string(word))
 }
@@ -143,8 +143,8 @@ func (n newest) behind(source newest) string {
 		plural = ""
 	}
 	lag := time.Duration(math.Round((source.written-n.written)*1000)) * time.Millisecond
-	if lag >= 10*time.Second {
-		return fmt.Sprintf("%d row%s %ds", count, plural, int(lag.Seconds()))
+	if lag >= time.Second {
+		return fmt.Sprintf("%d row%s %.1fs", count, plural, lag.Seconds())
 	}
 	return fmt.Sprintf("%d row%s %dms", count, plural, lag.Milliseconds())
 }

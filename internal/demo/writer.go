@@ -104,7 +104,7 @@ func (d *demo) startWriter(ctx context.Context) error {
 	go func() {
 		defer close(w.over)
 		if err := w.write(ctx); err != nil {
-			d.abort(err)
+			d.abort(aborted{err})
 		}
 	}()
 	d.writer = w
@@ -155,10 +155,13 @@ func Write(ctx context.Context, o Options) error {
 	defer w.db.Close()
 	s := newStory(o.Out)
 	s.line("Writing random words into sampledb.sampletable on node-a. Stop with ctrl-C.")
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wait sync.WaitGroup
-	wait.Go(func() { cancel(w.write(ctx)) })
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- w.write(ctx)
+	}()
 	began := time.Now()
 	for again := true; again; {
 		w.mark()
@@ -170,16 +173,8 @@ func Write(ctx context.Context, o Options) error {
 			s.line(fmt.Sprintf("%s  %6d rows/s   slowest commit %8s", time.Now().Format(time.TimeOnly), seen.commits, milliseconds(inMS(seen.worst))))
 		}
 	}
-	wait.Wait()
+	err = <-ended
 	seen := w.total()
 	s.line(fmt.Sprintf("%d rows in %s, slowest commit %s", seen.commits, seconds(time.Since(began)), milliseconds(inMS(seen.worst))))
-	return failure(ctx)
-}
-
-// failure is why a context ended, unless somebody just wanted it to.
-func failure(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled && cause != context.DeadlineExceeded { //nolint:errorlint // a wrapped one is a failure
-		return cause
-	}
-	return nil
+	return err
 }
