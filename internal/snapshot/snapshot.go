@@ -41,7 +41,7 @@ type Provider interface {
 	// Prepare opens and creates whatever the cut needs, so that Act is one system call a unit. Nothing that it leaves survives
 	// a kill unlisted: what it creates on disk carries the run id and is found by Find.
 	Prepare(ctx context.Context, run string, units []Unit) (Cut, error)
-	// Find lists the cuts and unfinished cuts on the volume of a unit; run "" means of all runs.
+	// Find lists the cuts on the volume of a unit, those that were never settled too where they have a name; run "" means of all runs.
 	Find(ctx context.Context, unit Unit, run string) ([]Ref, error)
 	// Open makes a cut readable. The tree goes away with Close, or with the process.
 	Open(context.Context, Ref) (Tree, error)

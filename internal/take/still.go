@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/database"
@@ -39,7 +40,13 @@ func (t *taking) still(ctx context.Context) (*cuts, error) {
 	}
 }
 
-// waitForQuiet waits until no statement runs that the hold would wait for, and everybody behind it.
+// longStatement is from when on a statement is in the way. A shorter one most likely ends in a moment, and the budget of the
+// hold bounds what it costs if it does not; on a busy server there is always one of those.
+func (t *taking) longStatement() time.Duration {
+	return min(t.plan.Policy.MaxStall/4, 200*time.Millisecond)
+}
+
+// waitForQuiet waits until no long statement runs that the hold would wait for, and everybody behind it.
 func (t *taking) waitForQuiet(ctx context.Context, deadline time.Time) error {
 	if t.plan.Mode == database.Cold {
 		return nil
@@ -47,6 +54,7 @@ func (t *taking) waitForQuiet(ctx context.Context, deadline time.Time) error {
 	told := false
 	for {
 		blockers, err := t.Server.Blockers(ctx)
+		blockers = slices.DeleteFunc(blockers, func(s database.Statement) bool { return s.Running < t.longStatement() })
 		if err != nil || len(blockers) == 0 {
 			return err
 		}

@@ -2,7 +2,9 @@ package take
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/mount"
@@ -16,6 +18,9 @@ func Survey(ctx context.Context, facts *database.Facts, providers []snapshot.Pro
 	var offers []plan.Offer
 	for _, p := range facts.Paths {
 		place, err := mount.Locate(p.Path)
+		if errors.Is(err, fs.ErrNotExist) && p.Purpose != database.DataDir {
+			continue // it may come into being later (persisted variables): there is nothing to cut now
+		}
 		if err != nil {
 			return nil, fmt.Errorf("cannot find the %s of the server: %w", p.Purpose, err)
 		}

@@ -23,18 +23,16 @@ const leastFree = 64 << 20
 type part struct {
 	ref         snapshot.Ref
 	source      *os.File
-	destination *os.File
-	made        bool // the destination is ours
+	destination *os.File // has no name until Settle, so the kernel removes it if we are killed before
 }
 
 type cut struct {
 	provider *Provider
 	parts    []*part
 	refs     []snapshot.Ref
-	begun    bool // from here on the deed's undo removes the files, not Close
 }
 
-// Prepare makes the empty clones and writes out what is dirty, inner file system first, so that little is left for the window.
+// Prepare makes the empty clones, without names, and writes out what is dirty, inner file system first, so that little is left for the window.
 func (p *Provider) Prepare(ctx context.Context, run string, units []snapshot.Unit) (snapshot.Cut, error) {
 	c := &cut{provider: p}
 	for _, unit := range units {
@@ -90,20 +88,23 @@ func checkSpace(image *os.File) error {
 	return err
 }
 
-// create makes the empty clone durably: an unclean end must not lose its name and keep its blocks.
-func (p *part) create() (err error) {
-	path := p.ref.Detail[detailPath]
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+// create makes the empty clone.
+func (p *part) create() error {
+	dir := filepath.Dir(p.ref.Detail[detailPath])
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		err = syncDir(filepath.Dir(dir))
+		if err != nil {
+			return err
+		}
+	} else if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if p.destination, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
-		return err
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot make a file without a name in %s: %w", dir, err)
 	}
-	p.made = true
-	if err := copyFlags(int(p.destination.Fd()), int(p.source.Fd())); err != nil {
-		return err
-	}
-	return errors.Join(p.destination.Sync(), syncDir(filepath.Dir(path)))
+	p.destination = os.NewFile(uintptr(fd), p.ref.Detail[detailPath])
+	return copyFlags(fd, int(p.source.Fd()))
 }
 
 // Step is one FICLONE a unit; the inner file systems must be frozen by then.
@@ -116,12 +117,11 @@ func (c *cut) Step() undo.Step[[]snapshot.Ref] {
 	deed := undo.NewDeed(Kind, "cut", "clone "+strings.Join(names, " and "), strings.Join(manual, "; "), c.refs)
 	deed.UntilCommit = true
 	return undo.Step[[]snapshot.Ref]{Deed: deed, Act: c.act, Undo: func(ctx context.Context) error {
-		return c.provider.destroyAll(ctx, c.refs)
+		return errors.Join(c.Close(), c.provider.destroyAll(ctx, c.refs))
 	}}
 }
 
 func (c *cut) act(ctx context.Context) ([]snapshot.Ref, error) {
-	c.begun = true
 	for _, p := range c.parts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -133,26 +133,33 @@ func (c *cut) act(ctx context.Context) ([]snapshot.Ref, error) {
 	return c.refs, nil
 }
 
-// Settle makes the clones durable and read-only.
+// Settle makes the clones durable and read-only, and gives them their names.
 func (c *cut) Settle(context.Context) error {
 	for _, p := range c.parts {
-		err := errors.Join(p.destination.Chmod(0o400), p.destination.Sync(), syncDir(filepath.Dir(p.ref.Detail[detailPath])))
-		if err != nil {
+		if err := p.settle(); err != nil {
 			return fmt.Errorf("cannot make the clone %s durable: %w", p.ref.Name, err)
 		}
 	}
 	return nil
 }
 
-// Close closes what Prepare opened, and removes the empty clones if the step never began.
+func (p *part) settle() error {
+	if err := errors.Join(p.destination.Chmod(0o400), p.destination.Sync()); err != nil {
+		return err
+	}
+	path := p.ref.Detail[detailPath]
+	self := fmt.Sprintf("/proc/self/fd/%d", p.destination.Fd())
+	if err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return &os.LinkError{Op: "link", Old: self, New: path, Err: err}
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Close closes what Prepare opened. Clones that have no name yet are gone with it.
 func (c *cut) Close() error {
 	var all []error
 	for _, p := range c.parts {
 		all = append(all, closeFile(p.source), closeFile(p.destination))
-		if p.made && !c.begun {
-			p.made = false
-			all = append(all, destroy(p.ref.Detail[detailPath], p.ref.Name))
-		}
 	}
 	return errors.Join(all...)
 }

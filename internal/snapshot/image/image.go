@@ -5,7 +5,7 @@
 // The clones are kept beside the image, in .holdstill (mode 0700), as RUN-NAME.img. NAME is the image's name without ".img"; if that
 // holds anything but letters, digits, '.' and '_', or is long, or had no ".img", then it is made plain and followed by '.' and the
 // first 8 hex digits of the SHA-256 of the image's name. So NAME holds no dash, and what is before the last one is the run.
-// An empty file is a cut that never was: Prepare makes it, mode 0600, and Settle gives a finished one mode 0400.
+// A clone has no name (O_TMPFILE) until Settle has made it durable, so a run that is killed before leaves nothing.
 package image
 
 import (

@@ -80,14 +80,17 @@ func (m Make) undo(t *testing.T) {
 	must(t, c.Close())
 	m.expect(t, unit, "run-a", 0)
 
-	for _, later := range []bool{false, true} {
+	for _, how := range []struct{ settled, later bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 		c, err := m.Provider.Prepare(t.Context(), "run-a", []snapshot.Unit{unit})
 		must(t, err)
 		step := c.Step()
 		frozen(t, unit.Freeze, func() { _, err = step.Act(t.Context()) })
 		must(t, err)
-		m.expect(t, unit, "run-a", 1)
-		if later { // by another process, from the ledger, twice
+		if how.settled { // before that a cut may have no name yet
+			must(t, c.Settle(t.Context()))
+			m.expect(t, unit, "run-a", 1)
+		}
+		if how.later { // by another process, from the ledger, twice
 			must(t, c.Close())
 			deed := throughJSON(t, step.Deed)
 			must(t, m.Undoer(t.Context(), deed))
