@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/holdstill/holdstill/internal/database"
 )
@@ -22,17 +23,40 @@ func (s *Server) Blockers(ctx context.Context) ([]database.Statement, error) {
 
 func (s *Server) blockers(ctx context.Context, q querier) ([]database.Statement, error) {
 	all, err := s.running(ctx, q)
-	if err != nil {
+	if err != nil || len(all) == 0 {
 		return nil, err
 	}
 	if s.say.ClosesTables {
-		return all, nil // every statement with open tables; those without cannot be told apart and are short
+		return s.usingTables(ctx, q, all)
 	}
-	loose, err := s.looseTables(ctx)
-	if err != nil {
-		return nil, err
+	var loose *looseTables
+	if slices.ContainsFunc(all, func(st database.Statement) bool { return slices.Contains(writes, verbOf(st.Text)) }) {
+		if loose, err = s.looseTables(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return slices.DeleteFunc(all, func(st database.Statement) bool { return !blocksStages(st.Text, loose) }), nil
+}
+
+// usingTables leaves out statements without a table (SELECT SLEEP, waits for a user lock). Where that cannot be known, a
+// statement counts: a hold that comes later is better than an outage.
+func (s *Server) usingTables(ctx context.Context, q querier, all []database.Statement) ([]database.Statement, error) {
+	if s.say.UsesTables == "" {
+		return all, nil
+	}
+	var ids []string
+	for _, st := range all {
+		ids = append(ids, strconv.FormatUint(st.ID, 10))
+	}
+	rows, err := query(ctx, q, fmt.Sprintf(s.say.UsesTables, strings.Join(ids, ", ")))
+	if err != nil {
+		return all, nil //nolint:nilerr // the account may not look: see above
+	}
+	using := map[uint64]bool{}
+	for _, r := range rows {
+		using[uint64(r.number("id"))] = true
+	}
+	return slices.DeleteFunc(all, func(st database.Statement) bool { return !using[st.ID] }), nil
 }
 
 // running lists what users run now, and who holds explicit table locks.
@@ -99,17 +123,27 @@ func age(r Row) time.Duration {
 // blocksStages reports whether the backup stages would wait for a statement: DDL, a commit in its last part, and writes to
 // tables without transactions.
 func blocksStages(text string, loose *looseTables) bool {
-	words := strings.Fields(strings.ToUpper(text))
-	if len(words) == 0 {
-		return false
+	verb := verbOf(text)
+	return slices.Contains(ddl, verb) || slices.Contains(writes, verb) && loose.mentionedIn(text)
+}
+
+var (
+	ddl    = []string{"ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE", "OPTIMIZE", "REPAIR", "COMMIT", "XA"}
+	writes = []string{"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL", "EXECUTE"}
+)
+
+// verbOf is a statement's first word behind comments.
+func verbOf(text string) string {
+	text = strings.TrimSpace(text)
+	for strings.HasPrefix(text, "/*") && !strings.HasPrefix(text, "/*!") {
+		_, rest, _ := strings.Cut(text, "*/")
+		text = strings.TrimSpace(rest)
 	}
-	switch words[0] {
-	case "ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE", "OPTIMIZE", "REPAIR", "COMMIT", "XA":
-		return true
-	case "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL", "EXECUTE":
-		return loose.mentionedIn(text)
+	end := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
+	if end >= 0 {
+		text = text[:end]
 	}
-	return false
+	return strings.ToUpper(text)
 }
 
 // awaitReaders backs off until no statement runs that would turn the hold into an outage: FLUSH TABLES WITH READ LOCK
@@ -118,6 +152,9 @@ func blocksStages(text string, loose *looseTables) bool {
 func (h *hold) awaitReaders(ctx context.Context, until time.Time) error {
 	for {
 		running, err := h.server.running(ctx, h.control)
+		if err == nil && len(running) > 0 && running[0].Running >= longRunning {
+			running, err = h.server.usingTables(ctx, h.control, running)
+		}
 		if err != nil {
 			return err
 		}

@@ -81,6 +81,10 @@ func connector(e database.Endpoint, login optionfile.Login, several bool) (*sql.
 	cfg.Timeout = connectTimeout
 	cfg.InterpolateParams = true
 	cfg.MultiStatements = several
+	if !several {
+		// looking must not wait for somebody's DDL: a table that is being made would keep information_schema waiting
+		cfg.Params = map[string]string{"lock_wait_timeout": "1"}
+	}
 	cfg.ConnectionAttributes = "program_name:" + programName
 	cfg.Logger = &mysql.NopLogger{} // the default one prints to stderr, which may be a pipe that nobody reads
 	c, err := mysql.NewConnector(cfg)

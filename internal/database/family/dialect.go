@@ -38,6 +38,8 @@ type Statements struct {
 	// ClosesTables says that Stall waits for every statement that has tables open, readers too, and that those who come
 	// later wait behind it (FLUSH TABLES WITH READ LOCK).
 	ClosesTables bool
+	// FlushLogs writes out what InnoDB keeps in memory where a commit does not do so by itself.
+	FlushLogs string
 	// Position tells where the own binary log stands, in statements that are sent together with Stall.
 	Position []string
 	// Release ends Stall first, then what was taken early.
@@ -45,6 +47,7 @@ type Statements struct {
 
 	Running       string // statements that run now, with their age in milliseconds; "" or not permitted: SHOW FULL PROCESSLIST
 	TableLocks    string // sessions that hold explicit table locks without running anything
+	UsesTables    string // of the connections in its %s, those that have a table open or locked; "": cannot be known
 	ReplicaStatus string
 	ReplicaHosts  string
 	TempTables    string                                    // the status variable that counts the applier's temporary tables

@@ -2,6 +2,7 @@ package family
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ type reader struct {
 	q    querier
 	vars Variables
 	out  *database.Facts
+	// alone is known: the server has no source
+	alone bool
 }
 
 // Facts reads everything that a plan depends on. It changes nothing.
@@ -31,9 +34,9 @@ func (s *Server) Facts(ctx context.Context) (*database.Facts, error) {
 	}
 	r := &reader{Server: s, ctx: ctx, q: conn, vars: pairs(rows), out: &database.Facts{Product: s.product, Version: s.release}}
 	r.settings()
-	r.try("the privileges of this account", r.privileges)
 	r.try("when the server started", r.started)
 	r.try("the replication channels", r.readChannels)
+	r.try("the privileges of this account", r.privileges)
 	r.try("the connected replicas", r.readReplicas)
 	r.role()
 	r.try("the position in the binary log", r.readPosition)
@@ -74,7 +77,8 @@ func (r *reader) started() (err error) {
 
 func (r *reader) readChannels() (err error) {
 	r.out.Channels, err = r.channels(r.ctx, r.q)
-	if err != nil || len(r.out.Channels) == 0 {
+	r.alone = err == nil && len(r.out.Channels) == 0
+	if err != nil || r.alone {
 		return err
 	}
 	rows, err := query(r.ctx, r.q, "SHOW GLOBAL STATUS LIKE "+Quote(r.say.TempTables))
@@ -107,15 +111,20 @@ func (r *reader) readPosition() (err error) {
 
 func (r *reader) engines() error {
 	rows, err := query(r.ctx, r.q, fmt.Sprintf(`SELECT ENGINE AS engine, COUNT(*) AS tables FROM information_schema.TABLES
-		WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE IS NOT NULL AND TABLE_SCHEMA NOT IN (%s) GROUP BY ENGINE ORDER BY ENGINE`, systemSchemas))
+		WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN (%s) GROUP BY ENGINE ORDER BY ENGINE`, systemSchemas))
 	if err != nil {
 		return err
 	}
+	var unknown error
 	for _, row := range rows {
+		if row["engine"] == "" { // NULL: the server could not open them, as they are damaged or locked by DDL
+			unknown = fmt.Errorf("%s tables are locked by DDL or damaged", row["tables"])
+			continue
+		}
 		r.out.Engines = append(r.out.Engines, database.Engine{Name: row["engine"], Tables: int(row.number("tables"))})
 	}
 	_, err = r.readLoose(r.ctx)
-	return err
+	return errors.Join(unknown, err)
 }
 
 func (r *reader) prepared() error {

@@ -33,6 +33,7 @@ type hold struct {
 	started time.Time
 	loose   *looseTables
 	replica bool
+	flush   int64 // innodb_flush_log_at_trx_commit; not 1: commits leave their redo in memory, see late
 
 	mu       sync.Mutex
 	window   database.Window
@@ -72,6 +73,9 @@ func (h *hold) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	h.replica = len(channels) > 0
+	if err := h.control.QueryRowContext(ctx, "SELECT @@global.innodb_flush_log_at_trx_commit").Scan(&h.flush); err != nil {
+		return err
+	}
 	return h.limits(ctx, idleLimit, idleLimit)
 }
 
@@ -115,7 +119,11 @@ func (h *hold) late() []string {
 	if h.loose.any() {
 		out = append(out, h.say.Settle...)
 	}
-	out = append(append(out, h.say.Stall), h.say.Position...)
+	out = append(out, h.say.Stall)
+	if h.flush != 1 { // a cut holds what is in files: without this, acknowledged commits of the last second would be missing
+		out = append(out, h.say.FlushLogs)
+	}
+	out = append(out, h.say.Position...)
 	if h.replica {
 		out = append(out, h.say.ReplicaStatus) // last: it can wait for somebody's STOP REPLICA
 	}
@@ -147,7 +155,10 @@ func (h *hold) Step(budget time.Duration) undo.Step[database.Position] {
 
 func (h *hold) stall(ctx context.Context, budget time.Duration) (database.Position, error) {
 	begin := time.Now()
-	if err := h.limits(ctx, budget+time.Second, budget); err != nil {
+	if err := ctx.Err(); err != nil {
+		return database.Position{}, errors.Join(err, h.letGo())
+	}
+	if err := h.limits(context.WithoutCancel(ctx), budget+time.Second, budget); err != nil {
 		return database.Position{}, h.lost(err)
 	}
 	if h.say.ClosesTables {
@@ -164,6 +175,11 @@ func (h *hold) stall(ctx context.Context, budget time.Duration) (database.Positi
 	if err != nil {
 		failed := fmt.Errorf("cannot hold commits: %w", busy(err))
 		return database.Position{}, errors.Join(failed, h.letGo())
+	}
+	if h.flush == 0 {
+		if err := h.awaitLogs(); err != nil {
+			return database.Position{}, errors.Join(fmt.Errorf("cannot hold commits: %w", err), h.letGo())
+		}
 	}
 	return h.read(rows), nil
 }

@@ -63,7 +63,7 @@ func (r *reader) privileges() error {
 	needs := r.dialect.Needs(r.Version)
 	f.Missing = missing(have, needs, account, func(n Need) bool { return n.Mode == database.Hot })
 	for _, mode := range []database.Mode{database.Locked, database.Cold} {
-		more := missing(have, needs, account, func(n Need) bool { return n.Mode == mode && (!n.Replica || len(f.Channels) > 0) })
+		more := missing(have, needs, account, func(n Need) bool { return n.Mode == mode && (!n.Replica || !r.alone) })
 		if len(more) > 0 {
 			if f.MissingFor == nil {
 				f.MissingFor = map[database.Mode][]string{}

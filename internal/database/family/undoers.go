@@ -25,36 +25,19 @@ type lockArgs struct {
 	User       string            `json:"user"`
 }
 
-// Opener connects to a server of whichever product answers.
-type Opener func(context.Context, database.Endpoint) (database.Server, error)
-
-// UndoLock takes back, in a later process, the hold of a dead one.
-func UndoLock(open Opener) undo.Undoer { return open.undoLock }
-
-// UndoReplication puts back, in a later process, the replication threads as they were found.
-func UndoReplication(open Opener) undo.Undoer { return open.undoReplication }
-
-// UndoReadOnly puts back, in a later process, the values of read_only and super_read_only.
-func UndoReadOnly(open Opener) undo.Undoer { return open.undoReadOnly }
-
-// server opens one of this family.
-func (open Opener) server(ctx context.Context, e database.Endpoint) (*Server, error) {
-	s, err := open(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	own, ok := s.(*Server)
-	if !ok {
-		return nil, joinClose(fmt.Errorf("cannot take back what was done to %s: it is served by a %T now", address(e), s), s)
-	}
-	return own, nil
+// Undoers take back, in a later process, what a dead one did to a server that one of the dialects speaks to.
+func Undoers(dialects ...Dialect) undo.Registry {
+	u := undoers(dialects)
+	return undo.Registry{LockKind: u.lock, ReplicationKind: u.replication, ReadOnlyKind: u.readOnly}
 }
 
+type undoers []Dialect
+
 // patient waits for a server that is coming up.
-func (open Opener) patient(ctx context.Context, e database.Endpoint) (*Server, error) {
+func (u undoers) patient(ctx context.Context, e database.Endpoint) (*Server, error) {
 	end := time.Now().Add(comingUp)
 	for {
-		s, err := open.server(ctx, e)
+		s, err := Open(ctx, e, u...)
 		if err == nil || !absent(err) {
 			return s, err
 		}
@@ -64,14 +47,14 @@ func (open Opener) patient(ctx context.Context, e database.Endpoint) (*Server, e
 	}
 }
 
-// undoLock kills the connection that carried a hold if it is still there. Locks die with their connection, so no server, another
+// lock kills the connection that carried a hold if it is still there. Locks die with their connection, so no server, another
 // server process or no such connection means that there is nothing to take back.
-func (open Opener) undoLock(ctx context.Context, d undo.Deed) error {
+func (u undoers) lock(ctx context.Context, d undo.Deed) error {
 	var args lockArgs
 	if err := json.Unmarshal(d.Args, &args); err != nil {
 		return fmt.Errorf("cannot read the deed: %w", err)
 	}
-	s, err := open.server(ctx, args.Endpoint)
+	s, err := Open(ctx, args.Endpoint, u...)
 	if absent(err) {
 		return nil
 	}
@@ -99,21 +82,21 @@ func (s *Server) breakLock(ctx context.Context, args lockArgs) error {
 	return killAndWait(ctx, s.db, args.Connection)
 }
 
-func (open Opener) undoReplication(ctx context.Context, d undo.Deed) error {
+func (u undoers) replication(ctx context.Context, d undo.Deed) error {
 	var args replicationArgs
-	return open.with(ctx, d, &args, &args.Endpoint, func(s *Server) error { return s.restoreThreads(ctx, args.Channels) })
+	return u.with(ctx, d, &args, &args.Endpoint, func(s *Server) error { return s.restoreThreads(ctx, args.Channels) })
 }
 
-func (open Opener) undoReadOnly(ctx context.Context, d undo.Deed) error {
+func (u undoers) readOnly(ctx context.Context, d undo.Deed) error {
 	var args readOnlyArgs
-	return open.with(ctx, d, &args, &args.Endpoint, func(s *Server) error { return s.restoreReadOnly(ctx, args) })
+	return u.with(ctx, d, &args, &args.Endpoint, func(s *Server) error { return s.restoreReadOnly(ctx, args) })
 }
 
-func (open Opener) with(ctx context.Context, d undo.Deed, args any, e *database.Endpoint, work func(*Server) error) error {
+func (u undoers) with(ctx context.Context, d undo.Deed, args any, e *database.Endpoint, work func(*Server) error) error {
 	if err := json.Unmarshal(d.Args, args); err != nil {
 		return fmt.Errorf("cannot read the deed: %w", err)
 	}
-	s, err := open.patient(ctx, *e)
+	s, err := u.patient(ctx, *e)
 	if err != nil {
 		return err
 	}

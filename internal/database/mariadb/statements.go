@@ -11,6 +11,7 @@ import (
 var base = family.Statements{
 	Stall:         "FLUSH TABLES WITH READ LOCK",
 	ClosesTables:  true,
+	FlushLogs:     "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS",
 	Position:      []string{"SHOW MASTER STATUS", "SELECT @@global.gtid_binlog_pos AS gtid_binlog_pos, @@global.gtid_current_pos AS gtid_current_pos"},
 	Release:       []string{"UNLOCK TABLES"},
 	Running:       "SELECT /* holdstill */ ID AS id, USER AS user, COMMAND AS command, STATE AS state, INFO AS info, TIME_MS AS time_ms FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()",
@@ -61,7 +62,7 @@ func needs(v family.Version) []family.Need {
 		readOnly = one("READ_ONLY ADMIN")
 	}
 	out := []family.Need{
-		{AnyOf: one("RELOAD"), On: "*.*", Mode: database.Hot, Why: "BACKUP STAGE, FLUSH TABLES WITH READ LOCK"},
+		{AnyOf: one("RELOAD"), On: "*.*", Mode: database.Hot, Why: "BACKUP STAGE, FLUSH TABLES WITH READ LOCK, FLUSH ENGINE LOGS"},
 		{AnyOf: one("PROCESS"), On: "*.*", Mode: database.Hot, Why: "seeing what runs, and InnoDB's files"},
 		{AnyOf: monitor, On: "*.*", Mode: database.Hot, Why: "the binary log's position"},
 		{AnyOf: [][]string{{"SHOW VIEW"}, {"SELECT"}}, On: "*.*", Mode: database.Hot, Why: "seeing that every table exists, not its rows"},

@@ -23,6 +23,7 @@ const (
 var base = family.Statements{
 	Stall:         "FLUSH TABLES WITH READ LOCK",
 	ClosesTables:  true,
+	FlushLogs:     "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS",
 	Position:      []string{"SHOW MASTER STATUS", executed},
 	Release:       []string{"UNLOCK TABLES"},
 	Running:       running,
@@ -57,10 +58,13 @@ var changes = []struct {
 		s.Release = []string{"UNLOCK TABLES", "UNLOCK INSTANCE"}
 		// a session in LOCK TABLES runs nothing and yet keeps FLUSH TABLES WITH READ LOCK waiting
 		s.TableLocks = `SELECT t.PROCESSLIST_ID AS id, t.PROCESSLIST_USER AS user, 'Query' AS command, 'holds LOCK TABLES' AS state,
-			'LOCK TABLES' AS info, MAX(t.PROCESSLIST_TIME) AS time FROM performance_schema.metadata_locks m
+			'LOCK TABLES' AS info, MAX(t.PROCESSLIST_TIME) + 1 AS time FROM performance_schema.metadata_locks m
 			JOIN performance_schema.threads t ON t.THREAD_ID = m.OWNER_THREAD_ID
 			WHERE m.OBJECT_TYPE = 'TABLE' AND m.LOCK_STATUS = 'GRANTED' AND m.LOCK_TYPE IN ('SHARED_NO_READ_WRITE', 'SHARED_READ_ONLY')
 			AND t.PROCESSLIST_COMMAND = 'Sleep' GROUP BY 1, 2`
+		s.UsesTables = `SELECT DISTINCT t.PROCESSLIST_ID AS id FROM performance_schema.threads t JOIN performance_schema.metadata_locks m
+			ON m.OWNER_THREAD_ID = t.THREAD_ID WHERE m.OBJECT_TYPE IN ('TABLE', 'GLOBAL') AND m.LOCK_STATUS = 'GRANTED'
+			AND t.PROCESSLIST_ID IN (%s)`
 	}},
 	{family.V(8, 0, 22), func(s *family.Statements) {
 		s.ReplicaStatus, s.ReplicaHosts = "SHOW REPLICA STATUS", "SHOW REPLICAS"
@@ -90,7 +94,7 @@ func one(privileges ...string) [][]string { return [][]string{privileges} }
 // needs are the privileges. From 8.0 on SUPER is split into many.
 func needs(v family.Version) []family.Need {
 	out := []family.Need{
-		{AnyOf: [][]string{{"RELOAD"}, {"FLUSH_TABLES"}}, On: "*.*", Mode: database.Hot, Why: "FLUSH TABLES WITH READ LOCK"},
+		{AnyOf: one("RELOAD"), On: "*.*", Mode: database.Hot, Why: "FLUSH TABLES WITH READ LOCK, FLUSH ENGINE LOGS"},
 		{AnyOf: one("PROCESS"), On: "*.*", Mode: database.Hot, Why: "seeing what runs, and InnoDB's files"},
 		{AnyOf: one("REPLICATION CLIENT"), On: "*.*", Mode: database.Hot, Why: "the binary log's position, the replication channels"},
 		{AnyOf: [][]string{{"SHOW VIEW"}, {"SELECT"}}, On: "*.*", Mode: database.Hot, Why: "seeing that every table exists, not its rows"},
