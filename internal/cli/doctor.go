@@ -58,8 +58,8 @@ func printFacts(w io.Writer, q *inquiry) {
 	t.flush()
 	heading(w, "Files")
 	t = newTable(w)
-	for _, l := range q.plan.Paths {
-		t.row(string(l.Purpose), printable(l.Place.Path), fmt.Sprintf("%s on %s, mounted at %s", l.Place.FSType, l.Place.Device, l.Place.MountPoint))
+	for _, o := range q.offers {
+		t.row(string(o.Purpose), printable(o.Place.Path), fmt.Sprintf("%s on %s, mounted at %s", o.Place.FSType, o.Place.Device, printable(o.Place.MountPoint)))
 	}
 	t.flush()
 }
@@ -121,7 +121,7 @@ func printPlan(w io.Writer, q *inquiry) {
 	if p.Consistency == catalog.Application {
 		fmt.Fprintf(w, "  %s: %s\n", color.GreenString("application-consistent"), p.ConsistencyReason)
 	} else {
-		fmt.Fprintf(w, "  %s\n", color.RedString(printable(p.ConsistencyReason)))
+		fmt.Fprintf(w, "  %s: see what is in the way\n", color.RedString("not application-consistent"))
 	}
 	fmt.Fprintf(w, "  stall to expect: %s\n", p.PredictedStall)
 }

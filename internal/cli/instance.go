@@ -58,6 +58,7 @@ type inquiry struct {
 	endpoint database.Endpoint
 	server   database.Server
 	facts    *database.Facts
+	offers   []plan.Offer
 	plan     *plan.Plan
 }
 
@@ -80,11 +81,10 @@ func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Polic
 	if q.facts, err = q.server.Facts(ctx); err != nil {
 		return nil, fmt.Errorf("cannot learn the facts of %s: %w", i.Name, err)
 	}
-	offers, err := take.Survey(ctx, q.facts, wire.Providers())
-	if err != nil {
+	if q.offers, err = take.Survey(ctx, q.facts, wire.Providers()); err != nil {
 		return nil, err
 	}
-	in := plan.Input{Facts: q.facts, Offers: offers, Policy: policy, RunDir: wire.Place(a.dirs.Run)}
+	in := plan.Input{Facts: q.facts, Offers: q.offers, Policy: policy, RunDir: wire.Place(a.dirs.Run)}
 	if s, err := wire.Service(i, q.facts); err == nil {
 		in.Service = &s
 	} else {

@@ -11,10 +11,10 @@ import (
 )
 
 func (p *Plan) chooseUnits(in Input) {
+	var homeless []Offer
 	for _, o := range in.Offers {
 		if o.Unit == nil {
-			p.problem("move it to a btrfs subvolume, or to an ext4 or XFS file system on a loop device whose image lies on XFS (reflink=1) or btrfs",
-				"no provider can cut the %s %s (%s on %s): %s", o.Purpose, o.Place.Path, o.Place.FSType, o.Place.Device, strings.Join(o.WhyNot, "; "))
+			homeless = append(homeless, o)
 			continue
 		}
 		p.Paths = append(p.Paths, catalog.Located{Purpose: o.Purpose, Place: o.Place, Unit: o.Unit.Key})
@@ -22,6 +22,21 @@ func (p *Plan) chooseUnits(in Input) {
 			p.Units = append(p.Units, *o.Unit)
 			p.because("snapshot", o.Unit.Provider, "%s holds the %s", o.Unit.Why, o.Purpose)
 		}
+	}
+	for len(homeless) > 0 {
+		first := homeless[0]
+		var purposes []string
+		rest := slices.DeleteFunc(homeless, func(o Offer) bool {
+			same := o.Place.MountPoint == first.Place.MountPoint
+			if same && !slices.Contains(purposes, string(o.Purpose)) {
+				purposes = append(purposes, string(o.Purpose))
+			}
+			return same
+		})
+		p.problem("move it to a btrfs subvolume, or to an ext4 or XFS file system on a loop device whose image lies on XFS (reflink=1) or btrfs",
+			"no provider can cut %s (%s on %s), where these lie: %s; %s", first.Place.Path, first.Place.FSType, first.Place.Device,
+			strings.Join(purposes, ", "), strings.Join(first.WhyNot, "; "))
+		homeless = rest
 	}
 }
 

@@ -31,54 +31,55 @@ func Endpoint(i *config.Instance) (database.Endpoint, error) {
 	if i.OptionFile != "" {
 		files.Only = i.OptionFile
 	}
-	socket, err := socketOf(files, nil)
-	if err != nil {
-		return e, err
-	}
-	e.Socket = socket
-	return e, nil
+	var err error
+	e.Socket, _, err = listens(files, nil)
+	return e, err
 }
 
-func socketOf(files optionfile.Files, arguments []string) (string, error) {
+// listens tells the socket and the port that a server has by its option files and arguments.
+func listens(files optionfile.Files, arguments []string) (socket, port string, err error) {
 	read, err := optionfile.ReadServer(files, serverGroups)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	socket, datadir := "", ""
+	options := map[string]string{"port": "3306"}
 	for _, o := range optionfile.Merge(read, arguments) {
-		switch o.Name {
-		case "socket":
-			socket = o.Value
-		case "datadir":
-			datadir = o.Value
-		}
+		options[o.Name] = o.Value
 	}
+	socket = options["socket"]
 	switch {
-	case socket != "" && !filepath.IsAbs(socket) && datadir != "":
-		return filepath.Join(datadir, socket), nil
-	case socket != "":
-		return socket, nil
+	case socket == "":
+		socket = usualSocket()
+	case !filepath.IsAbs(socket):
+		socket = filepath.Join(options["datadir"], socket)
 	}
-	for _, usual := range usualSockets {
-		if info, err := os.Stat(usual); err == nil && info.Mode()&os.ModeSocket != 0 {
-			return usual, nil
-		}
-	}
-	return usualSockets[0], nil
+	return socket, options["port"], nil
 }
 
-// Discover makes a configuration of the servers that run on this machine: one is called "local", several "local-PID".
+func usualSocket() string {
+	for _, usual := range usualSockets {
+		if info, err := os.Stat(usual); err == nil && info.Mode()&os.ModeSocket != 0 {
+			return usual
+		}
+	}
+	return usualSockets[0]
+}
+
+// Discover makes a configuration of the servers that run on this machine: one is called "local", several "local-PORT".
 func Discover(context.Context) (*config.Config, error) {
 	c := &config.Config{Instances: map[string]*config.Instance{}}
 	processes := serverProcesses()
 	for pid, arguments := range processes {
-		socket, err := socketOf(optionfile.ServerFiles(arguments), arguments)
+		socket, port, err := listens(optionfile.ServerFiles(arguments), arguments)
 		if err != nil {
 			return nil, fmt.Errorf("cannot find the socket of the server with process id %d: %w", pid, err)
 		}
 		name := "local"
 		if len(processes) > 1 {
-			name = fmt.Sprintf("local-%d", pid)
+			name += "-" + port
+		}
+		if c.Instances[name] != nil { // two servers in two network namespaces
+			name += "-" + strconv.Itoa(pid)
 		}
 		i := config.Default(name)
 		i.Socket = socket
