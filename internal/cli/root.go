@@ -63,6 +63,8 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
   holdstill points list            the restore points
   holdstill restore latest --datadir /srv/restored --start
   holdstill replica latest --datadir /srv/replica --config-dir /etc/mysql-replica`,
+		Args:          usage(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {

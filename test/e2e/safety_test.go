@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"io/fs"
@@ -82,6 +83,7 @@ func TestLostHoldIsTold(t *testing.T) {
 		_ = cmd.Wait()
 		s.holdstill("recover").want(t, 0)
 
+		check(t, s.server.Exec(t.Context(), "CREATE DATABASE sampledb", "CREATE TABLE sampledb.probe (a INT)"))
 		killer := make(chan struct{})
 		go func() {
 			defer close(killer)
@@ -124,16 +126,9 @@ func (s *shop) killLockHolder() {
 
 // stalled tries a commit with a short patience.
 func (s *shop) stalled() bool {
-	db := root(s.t, s.server.Socket)
-	defer db.Close()
-	conn, err := db.Conn(s.t.Context())
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	_, _ = conn.ExecContext(s.t.Context(), "SET SESSION lock_wait_timeout = 1")
-	_, err = conn.ExecContext(s.t.Context(), "CREATE TABLE IF NOT EXISTS mysql.holdstill_probe (a INT)")
-	return err != nil
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+	defer cancel()
+	return s.server.Exec(ctx, "SET SESSION lock_wait_timeout = 1", "INSERT INTO sampledb.probe VALUES (1)") != nil
 }
 
 // TestStuckBlocksAndIsTold makes an undo impossible: the message says what to type, the exit code is 6, new runs are blocked, and
