@@ -22,7 +22,6 @@ import (
 type copyFlags struct {
 	instance string
 	request  restore.Request
-	dryRun   bool
 }
 
 func (f *copyFlags) register(cmd *cobra.Command) {

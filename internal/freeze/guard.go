@@ -41,6 +41,7 @@ func GuardMain(args []string) int {
 type guardian struct {
 	deadline time.Duration
 	evidence []byte
+	lock     *os.File // the evidence, open: its flock says that this guard lives, and the garbage collector must not end that
 
 	commands chan byte     // from listen; closed when the parent is gone
 	begin    chan struct{} // to freezer
@@ -76,15 +77,11 @@ func newGuardian(args []string) (*guardian, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot map %s: %w", args[2], err)
 	}
-	lock = f
 	return &guardian{
-		deadline: deadline, evidence: evidence,
+		deadline: deadline, evidence: evidence, lock: f,
 		commands: make(chan byte, 4), begin: make(chan struct{}, 1), done: make(chan reply, 1),
 	}, nil
 }
-
-// lock keeps the evidence's descriptor from the garbage collector: its flock says that this guard lives.
-var lock *os.File
 
 // say never blocks: if the parent does not listen, so be it.
 func say(r reply) {

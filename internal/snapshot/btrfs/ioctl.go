@@ -32,17 +32,17 @@ const (
 
 // volArgs is struct btrfs_ioctl_vol_args, 4096 bytes.
 type volArgs struct {
-	fd   int64
+	_    int64 // fd
 	name [4088]byte
 }
 
 // volArgsV2 is struct btrfs_ioctl_vol_args_v2, 4096 bytes.
 type volArgsV2 struct {
-	fd      int64
-	transid uint64
-	flags   uint64
-	unused  [4]uint64
-	name    [4040]byte
+	fd    int64
+	_     uint64 // transid
+	flags uint64
+	_     [4]uint64
+	name  [4040]byte
 }
 
 // inoLookupArgs is struct btrfs_ioctl_ino_lookup_args, 4096 bytes.
@@ -54,10 +54,10 @@ type inoLookupArgs struct {
 
 // rootRefArgs is struct btrfs_ioctl_get_subvol_rootref_args, 4096 bytes.
 type rootRefArgs struct {
-	minTreeid uint64
-	refs      [maxRootRefs]struct{ treeid, dirid uint64 }
-	items     uint8
-	_         [7]byte
+	_     uint64 // min_treeid
+	refs  [maxRootRefs]struct{ treeid, dirid uint64 }
+	items uint8
+	_     [7]byte
 }
 
 // lookupUserArgs is struct btrfs_ioctl_ino_lookup_user_args, 4096 bytes.
@@ -65,15 +65,14 @@ type lookupUserArgs struct {
 	dirid  uint64
 	treeid uint64
 	name   [256]byte
-	path   [3824]byte
+	_      [3824]byte // path
 }
 
 // fsInfoArgs is struct btrfs_ioctl_fs_info_args, 1024 bytes; we need its fsid.
 type fsInfoArgs struct {
-	maxID      uint64
-	numDevices uint64
-	fsid       [16]byte
-	_          [992]byte
+	_    [2]uint64 // max_id, num_devices
+	fsid [16]byte
+	_    [992]byte
 }
 
 func ioctl[T any](fd int, request uintptr, args *T) error {

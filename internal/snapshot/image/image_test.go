@@ -94,7 +94,6 @@ func TestNoCopyOnWriteAndTwoImages(t *testing.T) {
 	outer, err := l.Btrfs(t.Context(), "outer", 1<<30)
 	must(t, err)
 	var units []snapshot.Unit
-	var dirs []string
 	for i, name := range []string{"plain.img", "no-cow (deleted)\n"} {
 		file := filepath.Join(outer.Dir, name)
 		must(t, os.WriteFile(file, nil, 0o600))
@@ -113,7 +112,7 @@ func TestNoCopyOnWriteAndTwoImages(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "file"), []byte(name), 0o600))
 		unit, err := cover(t, dir)
 		must(t, err)
-		units, dirs = append(units, unit), append(dirs, dir)
+		units = append(units, unit)
 	}
 	cut, err := image.New().Prepare(t.Context(), "run-1", units)
 	must(t, err)
