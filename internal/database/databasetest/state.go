@@ -3,6 +3,7 @@ package databasetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,7 +161,9 @@ func (f *fixture) testChannelInError(t *testing.T) {
 	must(t, f.other.Exec(t.Context(), "CREATE DATABASE trouble", "CREATE TABLE trouble.t (id INT PRIMARY KEY)"))
 	waitFor(t, "the table", func() bool { return f.leaf.Exec(t.Context(), "INSERT INTO trouble.t VALUES (1)") == nil })
 	must(t, f.other.Exec(t.Context(), "INSERT INTO trouble.t VALUES (1)"))
-	inError := func() bool { return strings.Contains(fmt.Sprint(f.facts(t, s).Channels), "Duplicate") }
+	inError := func() bool {
+		return slices.ContainsFunc(f.facts(t, s).Channels, func(c database.Channel) bool { return c.Name == "east" && c.LastError != "" && !c.Applier })
+	}
 	waitFor(t, "the error", inError)
 	facts := f.facts(t, s)
 	before := threads(facts)

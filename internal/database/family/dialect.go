@@ -56,7 +56,7 @@ type Statements struct {
 	SuperReadOnly bool
 	XARecover     string
 	Tablespaces   string // file names of InnoDB's tablespaces, relative to the data directory or absolute
-	ClearReadOnly []string
+	Keyring       string // the state of a loaded keyring component, names and values
 }
 
 // Need is a set of privileges on one object and the first mode that cannot do without it.

@@ -46,6 +46,7 @@ func (s *Server) Facts(ctx context.Context) (*database.Facts, error) {
 	r.try("prepared XA transactions", r.prepared)
 	r.try("the running statements", r.runningNow)
 	r.try("the server's process", r.process)
+	r.try("the keyring", r.keyring)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("cannot read the server's facts: %w", err)
 	}

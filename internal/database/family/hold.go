@@ -249,10 +249,19 @@ func (h *hold) lost(cause error) error {
 }
 
 // ensureGone kills the pinned connection and waits until the server forgot it: then nothing of ours holds or waits.
+// A server that is gone forgot everything.
 func (h *hold) ensureGone() error {
 	ctx, cancel := context.WithTimeout(context.Background(), goneLimit)
 	defer cancel()
-	return killAndWait(ctx, h.control, h.pinned.id)
+	err := killAndWait(ctx, h.control, h.pinned.id)
+	if err == nil || number(err) != 0 {
+		return err
+	}
+	args := lockArgs{Connection: h.pinned.id, Started: h.started, User: h.server.Endpoint.User}
+	if again := h.server.breakLock(ctx, args); again == nil || absent(again) {
+		return nil
+	}
+	return err
 }
 
 func (h *hold) interrupt() {

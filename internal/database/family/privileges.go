@@ -76,7 +76,7 @@ func (r *reader) privileges() error {
 
 // missing builds one GRANT an object.
 func missing(have grants, needs []Need, account string, wanted func(Need) bool) []string {
-	var objects []string
+	out, objects := []string{}, []string(nil)
 	lacks := map[string][]string{}
 	for _, n := range needs {
 		if !wanted(n) || have.meets(n) {
@@ -91,7 +91,6 @@ func missing(have grants, needs []Need, account string, wanted func(Need) bool) 
 			}
 		}
 	}
-	var out []string
 	for _, o := range objects {
 		out = append(out, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(lacks[o], ", "), o, account))
 	}

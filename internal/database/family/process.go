@@ -23,7 +23,21 @@ func (r *reader) process() error {
 		return err
 	}
 	r.out.Process, err = describe(pid, r.dialect.Groups(r.Version))
+	r.out.SkipStart = r.out.SkipStart || skipsStart(r.out.Process)
 	return err
+}
+
+// skipsStart looks for the option itself: MariaDB and older MySQL have no variable of that name.
+func skipsStart(p database.Process) bool {
+	for _, o := range optionfile.Merge(p.OptionFiles, p.Arguments) {
+		switch strings.TrimPrefix(o.Name, "loose_") {
+		case "skip_slave_start", "skip_replica_start":
+			if o.Bare || IsOn(o.Value) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func isLocal(host string) bool {

@@ -75,6 +75,9 @@ var changes = []struct {
 			return "START REPLICA SQL_THREAD UNTIL SQL_AFTER_MTS_GAPS FOR CHANNEL " + family.Quote(channel)
 		}
 	}},
+	{family.V(8, 0, 24), func(s *family.Statements) {
+		s.Keyring = "SELECT STATUS_KEY AS variable_name, STATUS_VALUE AS value FROM performance_schema.keyring_component_status"
+	}},
 	{family.V(8, 0, 26), func(s *family.Statements) { s.TempTables = "Replica_open_temp_tables" }},
 	{family.V(8, 2, 0), func(s *family.Statements) { s.Position = []string{"SHOW BINARY LOG STATUS", executed} }},
 }
