@@ -45,6 +45,7 @@ type status struct {
 	read, pos         uint64
 	ioError, sqlError string
 	ioErrno           string
+	applierState      string
 }
 
 func readStatus(r restore.Row) status {
@@ -57,6 +58,7 @@ func readStatus(r restore.Row) status {
 		readFile: r.First("Source_Log_File", "Master_Log_File"), read: number("Read_Source_Log_Pos", "Read_Master_Log_Pos"),
 		file: r.First("Relay_Source_Log_File", "Relay_Master_Log_File"), pos: number("Exec_Source_Log_Pos", "Exec_Master_Log_Pos"),
 		ioError: r["Last_IO_Error"], sqlError: r["Last_SQL_Error"], ioErrno: r["Last_IO_Errno"],
+		applierState: r.First("Replica_SQL_Running_State", "Slave_SQL_Running_State", "Slave_SQL_State"),
 	}
 	if n, err := strconv.ParseInt(r.First("Seconds_Behind_Source", "Seconds_Behind_Master"), 10, 64); err == nil {
 		s.lag = &n

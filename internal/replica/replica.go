@@ -116,5 +116,15 @@ func (m *making) asOriginal(ctx context.Context, db *sql.DB) error {
 	if err := m.readAccounts(ctx, db); err != nil {
 		return err
 	}
-	return m.confirmIdentity(ctx)
+	if err := m.confirmIdentity(ctx); err != nil {
+		return err
+	}
+	for i := range m.Channels {
+		if c := &m.Channels[i]; m.Request.RelayLogs == Keep && !c.GTID {
+			if err := m.drain(ctx, db, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -17,6 +17,8 @@ type language struct {
 	word     string // SOURCE_HOST or MASTER_HOST
 	named    func(string) string
 	position string // the own position
+
+	startApplier, stopApplier string
 }
 
 // speak is the one table of products and versions.
@@ -24,20 +26,20 @@ func speak(product, version string) language {
 	v := restore.ParseVersion(version)
 	switch {
 	case isMariaDB(product):
-		return language{"SHOW SLAVE HOSTS", "RESET SLAVE %s", "CHANGE MASTER %[1]s TO %[2]s", "START SLAVE %s", "MASTER", before, "SHOW MASTER STATUS"}
+		return language{"SHOW SLAVE HOSTS", "RESET SLAVE %s", "CHANGE MASTER %[1]s TO %[2]s", "START SLAVE %s", "MASTER", inFront, "SHOW MASTER STATUS", "START SLAVE %s SQL_THREAD", "STOP SLAVE %s SQL_THREAD"}
 	case v.AtLeast(8, 4, 0):
-		return language{"SHOW REPLICAS", "RESET REPLICA %s", "CHANGE REPLICATION SOURCE TO %[2]s %[1]s", "START REPLICA %s", "SOURCE", behind, "SHOW BINARY LOG STATUS"}
+		return language{"SHOW REPLICAS", "RESET REPLICA %s", "CHANGE REPLICATION SOURCE TO %[2]s %[1]s", "START REPLICA %s", "SOURCE", atTheEnd, "SHOW BINARY LOG STATUS", "START REPLICA SQL_THREAD %s", "STOP REPLICA SQL_THREAD %s"}
 	case v.AtLeast(8, 0, 23):
-		return language{"SHOW REPLICAS", "RESET REPLICA %s", "CHANGE REPLICATION SOURCE TO %[2]s %[1]s", "START REPLICA %s", "SOURCE", behind, "SHOW MASTER STATUS"}
+		return language{"SHOW REPLICAS", "RESET REPLICA %s", "CHANGE REPLICATION SOURCE TO %[2]s %[1]s", "START REPLICA %s", "SOURCE", atTheEnd, "SHOW MASTER STATUS", "START REPLICA SQL_THREAD %s", "STOP REPLICA SQL_THREAD %s"}
 	case v.AtLeast(5, 7, 6):
-		return language{"SHOW SLAVE HOSTS", "RESET SLAVE %s", "CHANGE MASTER TO %[2]s %[1]s", "START SLAVE %s", "MASTER", behind, "SHOW MASTER STATUS"}
+		return language{"SHOW SLAVE HOSTS", "RESET SLAVE %s", "CHANGE MASTER TO %[2]s %[1]s", "START SLAVE %s", "MASTER", atTheEnd, "SHOW MASTER STATUS", "START SLAVE SQL_THREAD %s", "STOP SLAVE SQL_THREAD %s"}
 	}
-	return language{"SHOW SLAVE HOSTS", "RESET SLAVE %s", "CHANGE MASTER TO %[2]s %[1]s", "START SLAVE %s", "MASTER", nameless, "SHOW MASTER STATUS"}
+	return language{"SHOW SLAVE HOSTS", "RESET SLAVE %s", "CHANGE MASTER TO %[2]s %[1]s", "START SLAVE %s", "MASTER", nameless, "SHOW MASTER STATUS", "START SLAVE SQL_THREAD %s", "STOP SLAVE SQL_THREAD %s"}
 }
 
-func before(channel string) string { return literal(channel) }
-func behind(channel string) string { return "FOR CHANNEL " + literal(channel) }
-func nameless(string) string       { return "" } // 5.6 has one channel
+func inFront(channel string) string  { return literal(channel) }
+func atTheEnd(channel string) string { return "FOR CHANNEL " + literal(channel) }
+func nameless(string) string         { return "" } // 5.6 has one channel
 
 // literal is a string in a statement, for a session whose sql_mode is empty.
 func literal(s string) string {
@@ -48,11 +50,11 @@ func literal(s string) string {
 func (c Channel) statements(product, version, form string) []string {
 	say := speak(product, version)
 	name := say.named(c.Name)
-	if form == Keep {
+	if form == Keep && c.GTID {
 		return nil // the copy knows its source, its position and its relay logs
 	}
 	var out []string
-	if c.Known {
+	if c.Known && form != Keep { // a drained relay log goes with the change
 		out = append(out, fmt.Sprintf(say.reset, name))
 	}
 	if c.Set != "" {
