@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/snapshot"
 )
@@ -74,7 +76,8 @@ func (j *Job) place(ctx context.Context, a placeArgs) error {
 	if a.Staging == "" {
 		return nil
 	}
-	if err := os.Rename(a.Staging, a.Datadir); err != nil {
+	// not os.Rename: that refuses a directory that is there, which the kernel replaces if it is empty
+	if err := unix.Rename(a.Staging, a.Datadir); err != nil {
 		return fmt.Errorf("cannot put the data directory in its place: %w", err)
 	}
 	return syncDir(filepath.Dir(a.Datadir))

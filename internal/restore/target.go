@@ -157,8 +157,8 @@ func serverAt(path string) string {
 	}
 	for _, pid := range servers() {
 		cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
-		if err != nil {
-			continue
+		if err != nil || !isDatadir("/proc/"+strconv.Itoa(pid)+"/cwd") {
+			continue // it has only just begun to start: where it will go shows in the lock that it takes
 		}
 		_, inside := mount.Below(cwd, real)
 		_, around := mount.Below(real, cwd)
@@ -167,6 +167,12 @@ func serverAt(path string) string {
 		}
 	}
 	return ""
+}
+
+// isDatadir knows a data directory by the schema that every server has.
+func isDatadir(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, "mysql"))
+	return err == nil && info.IsDir()
 }
 
 // servers lists the processes that run mysqld or mariadbd.
