@@ -5,7 +5,7 @@ GO ?= go
 BIN := bin/holdstill
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/holdstill/holdstill/internal/cli.Version=$(VERSION)
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MATRIX ?= mariadb-11.8 mysql-9.7 mysql-5.7
 
 .PHONY: help build demo test unit lint bench servers install clean

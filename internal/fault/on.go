@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -26,6 +27,7 @@ func At(boundary string) error {
 	if !slices.Contains(Boundaries(), boundary) {
 		panic("fault: unlisted boundary " + boundary)
 	}
+	trace(boundary)
 	name, rest, _ := strings.Cut(os.Getenv("HOLDSTILL_FAULT"), ":")
 	if name != boundary {
 		return nil
@@ -55,5 +57,22 @@ func At(boundary string) error {
 func sleepForever() {
 	for {
 		time.Sleep(time.Hour)
+	}
+}
+
+// trace appends the boundary to the file named by HOLDSTILL_FAULT_TRACE, so that a campaign learns which ones a run passes.
+// The file must lie on a tmpfs: boundaries are also passed while file systems are frozen.
+func trace(boundary string) {
+	name := os.Getenv("HOLDSTILL_FAULT_TRACE")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteString(boundary + "\n")
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		panic("fault: " + err.Error())
 	}
 }
