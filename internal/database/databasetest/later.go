@@ -24,31 +24,36 @@ const holderSocket = "HOLDSTILL_TEST_HOLDER_SOCKET"
 const holderBudget = time.Second
 
 // holder takes a hold, prints its deed, waits for a line, and prints how the release went.
-func holder(mk Make, socket string) int {
+func holder(mk Make, socket string) {
 	ctx := context.Background()
-	s, err := mk.Open(ctx, database.Endpoint{Socket: socket})
+	step, err := holderStep(ctx, mk, socket)
+	if err == nil {
+		_, err = step.Act(ctx)
+	}
 	if err != nil {
 		fmt.Println("error:", err)
-		return 1
+		return
+	}
+	deed, _ := json.Marshal(step.Deed)
+	fmt.Println(string(deed))
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	fmt.Println("lost:", errors.Is(step.Undo(ctx), database.ErrHoldLost))
+}
+
+func holderStep(ctx context.Context, mk Make, socket string) (undo.Step[database.Position], error) {
+	var none undo.Step[database.Position]
+	s, err := mk.Open(ctx, database.Endpoint{Socket: socket})
+	if err != nil {
+		return none, err
 	}
 	h, err := s.NewHold(ctx)
 	if err == nil {
 		err = h.Approach(ctx)
 	}
 	if err != nil {
-		fmt.Println("error:", err)
-		return 1
+		return none, err
 	}
-	step := h.Step(holderBudget)
-	if _, err := step.Act(ctx); err != nil {
-		fmt.Println("error:", err)
-		return 1
-	}
-	deed, _ := json.Marshal(step.Deed)
-	fmt.Println(string(deed))
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-	fmt.Println("lost:", errors.Is(step.Undo(ctx), database.ErrHoldLost))
-	return 0
+	return h.Step(holderBudget), nil
 }
 
 // child is a holder.

@@ -28,9 +28,10 @@ type Make struct {
 // Main lets the test binary serve as the process that is stopped or killed in the middle of a hold.
 func Main(m *testing.M, mk Make) {
 	if socket := os.Getenv(holderSocket); socket != "" {
-		os.Exit(holder(mk, socket))
+		holder(mk, socket)
+		return
 	}
-	os.Exit(m.Run())
+	m.Run() // the testing package exits with its status
 }
 
 // fixture is one chain of servers: source <- middle <- leaf, and leaf also follows other.

@@ -40,7 +40,6 @@ type hold struct {
 	channels []database.Channel
 	entered  bool // something was taken early
 	holding  bool // commits may be stalled
-	broken   string
 	dog      *watchdog
 }
 

@@ -77,8 +77,16 @@ func word(value string) string {
 	return Quote(value)
 }
 
+// restoreReadOnly changes nothing where the found values stand already: the deed may never have happened.
 func (s *Server) restoreReadOnly(ctx context.Context, found readOnlyArgs) error {
 	_, err := withPin(ctx, s, func(p *pin) (struct{}, error) {
+		rows, err := query(ctx, p, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only')")
+		if err != nil {
+			return struct{}{}, err
+		}
+		if now := pairs(rows); now["read_only"] == found.ReadOnly && now["super_read_only"] == found.Super {
+			return struct{}{}, nil
+		}
 		for _, statement := range readOnlyBack(found) {
 			if _, err := p.ExecContext(ctx, statement); err != nil {
 				return struct{}{}, fmt.Errorf("cannot run %q: %w", statement, err)

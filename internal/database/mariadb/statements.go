@@ -67,8 +67,12 @@ func needs(v family.Version) []family.Need {
 		{AnyOf: monitor, On: "*.*", Mode: database.Hot, Why: "the binary log's position"},
 		{AnyOf: [][]string{{"SHOW VIEW"}, {"SELECT"}}, On: "*.*", Mode: database.Hot, Why: "seeing that every table exists, not its rows"},
 	}
-	if v.AtLeast(family.V(10, 5, 9)) {
-		out = append(out, family.Need{AnyOf: one("SLAVE MONITOR"), On: "*.*", Mode: database.Hot, Why: "the replication channels"})
+	if v.AtLeast(family.V(10, 5, 2)) {
+		status := one("SLAVE MONITOR")
+		if !v.AtLeast(family.V(10, 5, 9)) { // it came late
+			status = replication
+		}
+		out = append(out, family.Need{AnyOf: status, On: "*.*", Mode: database.Hot, Why: "the replication channels"})
 	}
 	for _, mode := range []database.Mode{database.Locked, database.Cold} {
 		out = append(out, family.Need{AnyOf: replication, On: "*.*", Mode: mode, Replica: true, Why: "stopping and starting replication threads"})

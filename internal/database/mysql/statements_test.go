@@ -11,9 +11,9 @@ import (
 // TestStatements is the table of what which version hears.
 func TestStatements(t *testing.T) {
 	for _, test := range []struct {
-		version                               family.Version
+		version                              family.Version
 		enter, position, status, stop, temps string
-		super                                 bool
+		super                                bool
 	}{
 		{family.V(5, 6, 51), "", "SHOW MASTER STATUS", "SHOW SLAVE STATUS", "STOP SLAVE SQL_THREAD", "Slave_open_temp_tables", false},
 		{family.V(5, 7, 44), "", "SHOW MASTER STATUS", "SHOW SLAVE STATUS", "STOP SLAVE SQL_THREAD FOR CHANNEL 'c'", "Slave_open_temp_tables", true},
