@@ -116,7 +116,7 @@ func (m *making) wait(ctx context.Context, db *sql.DB, c *Channel) (string, erro
 			last = s.describe()
 			m.tell(s)
 			if s.hopeless() {
-				return last, nil
+				return last + m.workers(ctx, db, c), nil
 			}
 			done, err := m.reached(ctx, db, c, s, goal)
 			if err == nil && done && s.runs() {
@@ -133,6 +133,18 @@ func (m *making) wait(ctx context.Context, db *sql.DB, c *Channel) (string, erro
 		case <-time.After(lookEvery):
 		}
 	}
+}
+
+// workers tells what MySQL's parallel applier only hints at: the error of the worker that failed.
+func (m *making) workers(ctx context.Context, db *sql.DB, c *Channel) string {
+	if isMariaDB(m.Restore.Server.Product) {
+		return ""
+	}
+	text, err := restore.Value(ctx, db, "SELECT LAST_ERROR_MESSAGE FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = ? AND LAST_ERROR_NUMBER <> 0 LIMIT 1", c.Name)
+	if err != nil || text == "" {
+		return ""
+	}
+	return "; a worker's error: " + text
 }
 
 func (s status) runs() bool { return s.receiver == "Yes" && s.applier == "Yes" }

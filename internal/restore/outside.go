@@ -45,6 +45,11 @@ func (w *World) collect(o *Outside, l catalog.Located, p *catalog.Point) error {
 	if err != nil {
 		return err
 	}
+	if info.IsDir() && belongs(o.Purpose, filepath.Base(o.Real), p) { // #innodb_redo itself, and not what it lies in
+		bytes, err := sizeOf(inside)
+		o.Files = []File{{Path: inside, Bytes: bytes}}
+		return err
+	}
 	if !info.IsDir() {
 		if o.Purpose != database.BinaryLog && o.Purpose != database.RelayLog {
 			o.Files = []File{{Path: inside, Bytes: blocks(info)}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -203,7 +204,20 @@ func TestLogsOutsideAreBroughtIn(t *testing.T) {
 		logs := filepath.Join(vol.Dir, "logs")
 		must(t, os.Mkdir(logs, 0o755))
 		must(t, os.Chown(logs, mysqlID(t), mysqlID(t)))
-		s := live(t, l, b, vol, "a", "log-bin="+logs+"/changes", "log-bin-index="+logs+"/changes.index")
+		options := []string{"log-bin=" + logs + "/changes", "log-bin-index=" + logs + "/changes.index", "general-log-file=" + logs + "/general.log", "general-log=1"}
+		if b.Product == lab.MySQL {
+			options = append(options, "innodb-log-group-home-dir="+logs, "innodb-undo-directory="+logs)
+		}
+		s := live(t, l, b, vol, "a", options...)
+		if b.Product == lab.MariaDB { // its installation knows no options
+			must(t, s.Stop(t.Context()))
+			must(t, exec.CommandContext(t.Context(), "mv", filepath.Join(s.Datadir, "ib_logfile0"), logs).Run())
+			content, err := os.ReadFile(s.OptionFile)
+			must(t, err)
+			changed := strings.Replace(string(content), "[mysqld]\n", "[mysqld]\ninnodb-log-group-home-dir="+logs+"\n", 1)
+			must(t, os.WriteFile(s.OptionFile, []byte(changed), 0o644))
+			must(t, s.Start(t.Context()))
+		}
 		must(t, s.Exec(t.Context(), "FLUSH BINARY LOGS", "INSERT INTO "+table+" (word) VALUES ('four')", "FLUSH BINARY LOGS"))
 		k := kit(t, l)
 		point := k.Point(t, s, nil)
@@ -223,6 +237,11 @@ func TestLogsOutsideAreBroughtIn(t *testing.T) {
 		}
 		_, err = db.ExecContext(t.Context(), "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
 		must(t, err)
+		var rows int
+		must(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&rows))
+		if rows != 4 {
+			t.Errorf("the copy has %d rows", rows)
+		}
 		if after := names(t, logs); after != before {
 			t.Errorf("the original's binary logs were %s and are %s", before, after)
 		}
