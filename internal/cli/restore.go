@@ -14,6 +14,7 @@ import (
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/restore"
+	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/undo"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -157,11 +158,12 @@ func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (re
 	if err != nil {
 		return deps, account, err
 	}
+	// The instance is stopped (restore makes sure), so there is no process from before.
 	deps.StartService = func(ctx context.Context) error {
-		return s.Up(ctx, func(ctx context.Context) error { return wire.Ping(ctx, endpoint) })
+		return s.Up(ctx, service.Process{}, func(ctx context.Context) error { return wire.Ping(ctx, endpoint) })
 	}
 	deps.StopService = func(ctx context.Context) error {
-		return s.Down(ctx, func() bool { return wire.Ping(ctx, endpoint) == nil })
+		return s.Down(ctx, wire.ServerProcess(ctx, endpoint))
 	}
 	return deps, account, nil
 }

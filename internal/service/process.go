@@ -10,25 +10,47 @@ import (
 
 func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
-// Lives reports whether a process exists: a zombie does not, but where PID 1 is lazy it answers signals for seconds. One with
-// threads left does: they may still hold the files open.
-func Lives(pid int) bool {
-	if pid <= 0 {
-		return false
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	// The name in brackets may hold anything, so the state is what follows the last bracket.
-	at := bytes.LastIndexByte(status, ')')
-	if at < 0 {
-		return false
-	}
-	_, rest, ok := bytes.Cut(status[at:], []byte(" "))
-	if !ok || len(rest) == 0 {
-		return false
-	}
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	return err == nil && (len(tasks) > 1 || !strings.ContainsRune("ZXx", rune(rest[0])))
+// Process names a process so that another one with its number later is not taken for it. The zero value names none.
+type Process struct {
+	PID   int    `json:"pid,omitempty"`
+	Since string `json:"since,omitempty"` // its start, in clock ticks after the boot: field 22 of proc(5) stat
 }
+
+// ProcessOf names the process that has the number now.
+func ProcessOf(pid int) Process {
+	fields, ok := stat(pid)
+	if !ok {
+		return Process{}
+	}
+	return Process{PID: pid, Since: fields[startField]}
+}
+
+// The fields of /proc/PID/stat as they follow the name, which is the second.
+const (
+	stateField = 3 - 3
+	startField = 22 - 3
+)
+
+// stat reads what follows the name: that stands in brackets and may hold anything.
+func stat(pid int) ([]string, bool) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || pid <= 0 {
+		return nil, false
+	}
+	fields := strings.Fields(string(line[bytes.LastIndexByte(line, ')')+1:]))
+	return fields, len(fields) > startField
+}
+
+// Lives reports whether the process exists: a zombie does not, but where PID 1 is lazy it answers signals for seconds. One with
+// threads left does: they may still hold the files open.
+func (p Process) Lives() bool {
+	fields, ok := stat(p.PID)
+	if !ok || fields[startField] != p.Since {
+		return false
+	}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID))
+	return err == nil && (len(tasks) > 1 || !strings.Contains("ZXx", fields[stateField]))
+}
+
+// Lives reports whether the process that has the number now lives.
+func Lives(pid int) bool { return ProcessOf(pid).Lives() }

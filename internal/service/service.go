@@ -56,28 +56,38 @@ func (s Service) command(verb, own string) string {
 	return own
 }
 
-// Running is asked by Up and Down whether the server's process lives.
-type Running func() bool
-
-// Down stops the service and waits until the server's process is gone.
-func (s Service) Down(ctx context.Context, running Running) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+// Down stops the service and waits until the server's process is gone. Cancelling does not cut the stop short: a server that
+// is half down has to be all down before anybody can start it again.
+func (s Service) Down(ctx context.Context, server Process) error {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
 	defer cancel()
-	if err := s.run(ctx, "stop", s.StopCommand()); err != nil {
+	if err := s.run(limit, "stop", s.StopCommand()); err != nil {
 		return err
 	}
-	for running() {
-		if !pause(ctx) {
-			return fmt.Errorf("%s was told to stop, but its server still runs after %s", s.Title(), s.Timeout)
+	for server.Lives() {
+		if !pause(limit) {
+			return fmt.Errorf("%s was told to stop, but its server (process %d) still runs after %s", s.Title(), server.PID, s.Timeout)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-// Up starts the service, unless the server answers already, and waits until it answers.
-func (s Service) Up(ctx context.Context, answers func(context.Context) error) error {
+// Up starts the service and waits until its server answers. The server may be the one that was there before, on its way
+// down because a run was killed while it stopped it: that one is waited for.
+func (s Service) Up(ctx context.Context, before Process, answers func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	for {
+		if !before.Lives() {
+			break
+		}
+		if steady(ctx, answers) {
+			return nil // it was never told to stop
+		}
+		if !pause(ctx) {
+			return fmt.Errorf("%s is neither up nor down: its server (process %d) does not answer and does not end", s.Title(), before.PID)
+		}
+	}
 	if answers(ctx) == nil {
 		return nil
 	}
@@ -95,6 +105,19 @@ func (s Service) Up(ctx context.Context, answers func(context.Context) error) er
 	}
 }
 
+// steadyFor is how long a server has to answer to count as up although somebody may have told it to stop: a stop command
+// needs a moment to reach it, after that it takes no connections.
+const steadyFor = 2 * time.Second
+
+func steady(ctx context.Context, answers func(context.Context) error) bool {
+	for until := time.Now().Add(steadyFor); time.Now().Before(until); {
+		if answers(ctx) != nil || !pause(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
 // pause waits a moment; false when the time is over.
 func pause(ctx context.Context) bool {
 	select {
@@ -106,32 +129,32 @@ func pause(ctx context.Context) bool {
 }
 
 // run runs a command with its output in a file: a daemon that it leaves behind inherits the output, and a pipe would
-// never end. The environment is a plain one, so that nothing of ours leaks into a server.
+// never end. The environment is a plain one, so that nothing of ours leaks into a server. At the end of ctx the command is left
+// alone: a start that is killed half way leaves worse than one that is late.
 func (s Service) run(ctx context.Context, verb, command string) error {
 	out, err := os.CreateTemp("", "holdstill-service-*.log")
 	if err != nil {
-		return fmt.Errorf("cannot %s %s: %w", verb, s.Title(), err)
+		return fmt.Errorf("cannot %s the service: %w", verb, err)
 	}
 	defer func() { _ = errors.Join(out.Close(), os.Remove(out.Name())) }()
-	// No kill on timeout: a start that is killed half way leaves worse than one that is late.
 	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
 	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot %s %s: %w", verb, s.Title(), err)
+		return fmt.Errorf("cannot %s the service with `%s`: %w", verb, command, err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		return fmt.Errorf("cannot %s %s: `%s` has not ended after %s", verb, s.Title(), command, s.Timeout)
+		return fmt.Errorf("cannot %s the service: `%s` has not ended: %w", verb, command, ctx.Err())
 	}
 	if err != nil {
 		said, _ := os.ReadFile(out.Name())
-		return fmt.Errorf("cannot %s %s: `%s`: %w: %s", verb, s.Title(), command, err, lastLines(string(said)))
+		return fmt.Errorf("cannot %s the service: `%s`: %w: %s", verb, command, err, lastLines(string(said)))
 	}
 	return nil
 }

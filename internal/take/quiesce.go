@@ -68,7 +68,7 @@ func (t *taking) stopServer(ctx context.Context) (func(context.Context) error, e
 }
 
 func (t *taking) takeBack(ctx context.Context, r *undo.Receipt) error {
-	t.Log.Info("Taking back: "+r.Deed.Title, "stage", r.Deed.Stage)
+	t.Log.Info("POST: undo: "+r.Deed.Title, "stage", r.Deed.Stage)
 	return t.stage("undo "+r.Deed.Stage, func() error { return t.Run.Undo(ctx, r) })
 }
 
@@ -77,7 +77,7 @@ func (t *taking) stopReplication(ctx context.Context, which database.Threads) (*
 	defer cancel()
 	begun := time.Now()
 	step := t.Server.StopReplication(t.facts, which)
-	t.Log.Info("Doing: "+step.Deed.Title, "stage", step.Deed.Stage)
+	t.Log.Info("PRE: "+step.Deed.Title, "stage", step.Deed.Stage)
 	channels, receipt, err := undo.Do(ctx, t.Run, step)
 	t.note(step.Deed.Stage, begun, time.Now())
 	if err != nil {
@@ -93,7 +93,7 @@ func (t *taking) stopReplication(ctx context.Context, which database.Threads) (*
 func (t *taking) setReadOnly(ctx context.Context) (*undo.Receipt, error) {
 	begun := time.Now()
 	step := t.Server.SetReadOnly(t.facts)
-	t.Log.Info("Doing: "+step.Deed.Title, "stage", step.Deed.Stage)
+	t.Log.Info("PRE: "+step.Deed.Title, "stage", step.Deed.Stage)
 	position, receipt, err := undo.Do(ctx, t.Run, step)
 	t.note(step.Deed.Stage, begun, time.Now())
 	t.position = position
@@ -103,6 +103,7 @@ func (t *taking) setReadOnly(ctx context.Context) (*undo.Receipt, error) {
 // ServiceArgs is the deed of a stopped service: how it is started, and how one knows that it is up.
 type ServiceArgs struct {
 	Service  service.Service   `json:"service"`
+	Server   service.Process   `json:"server"` // that was running
 	Endpoint database.Endpoint `json:"endpoint"`
 }
 
@@ -110,14 +111,14 @@ type ServiceArgs struct {
 const ServiceKind = "service"
 
 func (t *taking) stopService(ctx context.Context) (*undo.Receipt, error) {
-	s := *t.plan.Service
+	s, server := *t.plan.Service, service.ProcessOf(t.facts.Process.PID)
 	begun := time.Now()
-	deed := undo.NewDeed(ServiceKind, "service", "stop "+s.Title(), s.StartCommand(), ServiceArgs{Service: s, Endpoint: t.Endpoint})
-	t.Log.Info("Doing: "+deed.Title, "stage", deed.Stage)
+	deed := undo.NewDeed(ServiceKind, "service", "stop "+s.Title(), s.StartCommand(), ServiceArgs{Service: s, Server: server, Endpoint: t.Endpoint})
+	t.Log.Info("PRE: "+deed.Title, "stage", deed.Stage)
 	_, receipt, err := undo.Do(ctx, t.Run, undo.Step[struct{}]{
 		Deed: deed,
 		Act: func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, s.Down(ctx, func() bool { return service.Lives(t.facts.Process.PID) })
+			return struct{}{}, s.Down(ctx, server)
 		},
 	})
 	t.note(deed.Stage, begun, time.Now())
@@ -131,6 +132,6 @@ func UndoService(ping func(context.Context, database.Endpoint) error) undo.Undoe
 		if err := json.Unmarshal(d.Args, &a); err != nil {
 			return errors.Join(errors.New("the deed of the service cannot be read"), err)
 		}
-		return a.Service.Up(ctx, func(ctx context.Context) error { return ping(ctx, a.Endpoint) })
+		return a.Service.Up(ctx, a.Server, func(ctx context.Context) error { return ping(ctx, a.Endpoint) })
 	}
 }

@@ -103,6 +103,7 @@ func (t *taking) attempt(ctx context.Context) (_ *cuts, err error) {
 	if err != nil {
 		return nil, err
 	}
+	w.tell()
 	return w.cut, nil
 }
 
@@ -224,6 +225,18 @@ func (w *window) leave(ctx context.Context) error {
 		all = append(all, w.cut.undo(ctx, w.Run))
 	}
 	return errors.Join(append(all, w.Run.Unseal())...)
+}
+
+// tell says what the window was, now that it is over.
+func (w *window) tell() {
+	text := fmt.Sprintf("Cut %d volumes in %.1f ms", len(w.plan.Units), w.window.SnapshotMS)
+	if w.guard != nil {
+		text += fmt.Sprintf(", frozen for %.1f ms", w.window.FreezeMS)
+	}
+	if w.hold != nil {
+		text += fmt.Sprintf(", commits held for %.1f ms", ms(w.heldFor.Released.Sub(w.heldFor.Asked)))
+	}
+	w.Log.Info(text, "position", fmt.Sprintf("%s:%d", w.position.File, w.position.Offset), "gtid", w.position.GTID)
 }
 
 func (w *window) measure() {

@@ -95,7 +95,7 @@ func (t *taking) record() (*catalog.Point, error) {
 	if err := t.Run.KeepCommitted(); err != nil {
 		t.Log.Warn("the point is recorded, but its ledger could not be closed; recover will: " + err.Error())
 	}
-	t.Log.Info("Recorded point "+point.ID, "consistency", point.Consistency, "stall_ms", point.Window.StallMS)
+	t.Log.Info("Recorded point "+point.ID, "consistency", point.Consistency)
 	return point, nil
 }
 
@@ -111,7 +111,8 @@ func (t *taking) note(name string, begun, ended time.Time) {
 	t.stages = append(t.stages, catalog.Stage{Name: name, StartedAt: begun.UTC(), MS: ms(ended.Sub(begun))})
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// ms is a duration in milliseconds, to a tenth.
+func ms(d time.Duration) float64 { return float64(d.Round(100*time.Microsecond).Microseconds()) / 1000 }
 
 func hostname() string {
 	name, err := os.Hostname()

@@ -116,3 +116,17 @@ func Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
 
 // Pool opens a pool of connections to a server that Holdstill itself made.
 func Pool(ctx context.Context, e database.Endpoint) (*sql.DB, error) { return family.Pool(ctx, e) }
+
+// ServerProcess names the process of the server that answers at the endpoint; none if none does.
+func ServerProcess(ctx context.Context, e database.Endpoint) service.Process {
+	s, err := Connect(ctx, e)
+	if err != nil {
+		return service.Process{}
+	}
+	defer s.Close()
+	facts, err := s.Facts(ctx)
+	if err != nil {
+		return service.Process{}
+	}
+	return service.ProcessOf(facts.Process.PID)
+}
