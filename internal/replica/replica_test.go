@@ -22,7 +22,6 @@ import (
 	"github.com/holdstill/holdstill/internal/replica"
 	"github.com/holdstill/holdstill/internal/restore"
 	"github.com/holdstill/holdstill/internal/restore/restoretest"
-	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/snapshot/btrfs"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -182,7 +181,7 @@ func restarted(t *testing.T, p *pair, r *replica.Result) {
 	must(t, err)
 	must(t, process.Signal(syscall.SIGTERM))
 	for range 600 {
-		if !service.Lives(r.PID) {
+		if !restore.Lives(r.PID) {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/holdstill/holdstill/internal/service"
 )
 
 // startedBy is a variable in the environment of every server that we start. It holds the run, and so names the process
@@ -148,9 +146,20 @@ func stopServer(ctx context.Context, a serverArgs) error {
 	})
 }
 
+// Lives reports whether a process exists and is no zombie: where PID 1 is lazy, the dead answer signals for seconds.
+func Lives(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// the name in brackets may hold anything, so the state is what follows the last bracket
+	_, rest, ok := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(" "))
+	return ok && len(rest) > 0 && !bytes.ContainsRune([]byte("ZXx"), rune(rest[0]))
+}
+
 func end(ctx context.Context, signal syscall.Signal, ours func(int) bool) error {
 	for {
-		left := slices.DeleteFunc(servers(), func(pid int) bool { return !ours(pid) || !service.Lives(pid) })
+		left := slices.DeleteFunc(servers(), func(pid int) bool { return !ours(pid) || !Lives(pid) })
 		if len(left) == 0 {
 			return nil
 		}
