@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fatih/color"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/mount"
+	"github.com/holdstill/holdstill/internal/plan"
 )
 
 func (a *app) doctor() *cobra.Command {
@@ -57,11 +60,39 @@ func printFacts(w io.Writer, q *inquiry) {
 	t.row("user tables", engines(f.Engines))
 	t.flush()
 	heading(w, "Files")
-	t = newTable(w)
-	for _, o := range q.offers {
-		t.row(string(o.Purpose), printable(o.Place.Path), fmt.Sprintf("%s on %s, mounted at %s", o.Place.FSType, o.Place.Device, printable(o.Place.MountPoint)))
+	for _, volume := range volumes(q.offers) {
+		fmt.Fprintf(w, "  %s (%s on %s)\n", printable(volume.place.MountPoint), volume.place.FSType, volume.place.Device)
+		t = newTable(w)
+		for _, f := range volume.files {
+			t.row("  "+f[0], printable(f[1]))
+		}
+		t.flush()
 	}
-	t.flush()
+}
+
+// volume is a file system with what lies on it.
+type volume struct {
+	place mount.Place
+	files [][2]string // path, purposes
+}
+
+func volumes(offers []plan.Offer) []*volume {
+	var out []*volume
+	for _, o := range offers {
+		i := slices.IndexFunc(out, func(v *volume) bool { return v.place.MountPoint == o.Place.MountPoint })
+		if i < 0 {
+			out = append(out, &volume{place: o.Place})
+			i = len(out) - 1
+		}
+		v := out[i]
+		j := slices.IndexFunc(v.files, func(f [2]string) bool { return f[0] == printable(o.Place.Path) })
+		if j < 0 {
+			v.files = append(v.files, [2]string{printable(o.Place.Path), string(o.Purpose)})
+		} else if !strings.Contains(v.files[j][1], string(o.Purpose)) {
+			v.files[j][1] += ", " + string(o.Purpose)
+		}
+	}
+	return out
 }
 
 func identity(f *database.Facts) string {

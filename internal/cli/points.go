@@ -121,7 +121,11 @@ func (a *app) printPoint(p *catalog.Point) error {
 	for _, c := range p.Sources {
 		t.row("source", printable(strings.TrimSpace(fmt.Sprintf("%s %s:%d at %s:%d %s", c.Name, c.Host, c.Port, c.File, c.Offset, c.GTID))))
 	}
-	t.row("stall", fmt.Sprintf("%s (lock %s, freeze %s, snapshot %s)", millis(p.Window.StallMS), millis(p.Window.LockMS), millis(p.Window.FreezeMS), millis(p.Window.SnapshotMS)))
+	if p.Mode == database.Cold {
+		t.row("down", fmt.Sprintf("%s (frozen %s, snapshot %s)", millis(p.Window.StallMS), millis(p.Window.FreezeMS), millis(p.Window.SnapshotMS)))
+	} else {
+		t.row("stall", fmt.Sprintf("%s (lock %s, frozen %s, snapshot %s)", millis(p.Window.StallMS), millis(p.Window.LockMS), millis(p.Window.FreezeMS), millis(p.Window.SnapshotMS)))
+	}
 	t.row("size", humanize.IBytes(uint64(p.SizeBytes)))
 	t.row("status", string(p.Status))
 	for _, r := range p.Snapshot.Refs {

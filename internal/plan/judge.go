@@ -22,7 +22,10 @@ func (p *Plan) warnOf(in Input) {
 		p.warn("the server writes no binary log: the point has no position of its own, and nothing can be replayed after it")
 	}
 	if f.LogBin && (f.FlushLog != 1 || f.SyncBinlog != 1) {
-		p.warn("innodb_flush_log_at_trx_commit=%d and sync_binlog=%d: the point is exact, as logs are flushed in the hold, but a crash of this server can lose commits", f.FlushLog, f.SyncBinlog)
+		p.warn("innodb_flush_log_at_trx_commit=%d and sync_binlog=%d: the point is exact, as the hold waits until the logs are written, but a crash of this server can lose commits", f.FlushLog, f.SyncBinlog)
+	}
+	if f.Product == database.MariaDB && f.FlushLog == 0 && p.Mode != database.Cold {
+		p.warn("innodb_flush_log_at_trx_commit=0: MariaDB writes its redo log once a second, and commits stall until it has")
 	}
 	if f.Has("MEMORY") {
 		p.warn("MEMORY tables come back empty, as after any restart")
@@ -72,7 +75,7 @@ func (p *Plan) predict(in Input) {
 			ms = append(ms, w.StallMS)
 		}
 		slices.Sort(ms)
-		p.PredictedStall = fmt.Sprintf("about %.0f ms (median of the last %d points in this mode)", ms[len(ms)/2], len(ms))
+		p.PredictedStall = fmt.Sprintf("about %.0f ms (median of what was measured in this mode: %d)", ms[len(ms)/2], len(ms))
 	case p.Mode == database.Cold:
 		p.PredictedStall = "the time that the service needs to stop and to start (no point in this mode yet)"
 	case len(p.Freeze) > 0:
