@@ -35,6 +35,7 @@ type copier struct {
 
 func newCopier(j *Job, _ string) *copier {
 	c := &copier{job: j, begun: time.Now()}
+	c.told.Store(int64(-tellEvery)) // the first bytes are news
 	c.noClone.Store(j.Plan.How == Copy)
 	return c
 }
