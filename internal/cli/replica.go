@@ -50,7 +50,8 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, instance, name 
 		return err
 	}
 	r.Point, r.Claims = point, filepath.Join(a.dirs.State, "replicas")
-	if i, err := a.instance(ctx, []string{point.Instance}); err == nil && r.SourceClientOptionFile == "" {
+	// A replica's point knows the account that it replicates with, in the copy; a source's knows none.
+	if i, err := a.instance(ctx, []string{point.Instance}); err == nil && r.SourceClientOptionFile == "" && len(point.Sources) == 0 {
 		r.SourceClientOptionFile = i.Replication.ClientOptionFile
 	}
 	run, done, err := a.begin(ctx, "")

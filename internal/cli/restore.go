@@ -32,6 +32,7 @@ func (f *copyFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.request.ConfigDir, "config-dir", "", "where my.cnf goes (default: the data directory's name with .conf)")
 	flags.IntVar(&f.request.Port, "port", 0, "TCP port of the new server (default: the point's if free, else the next free one)")
 	flags.StringVar(&f.request.Server, "server", "", "the server's program (default: the one that was running)")
+	flags.BoolVar(&f.request.Upgrade, "upgrade", false, "accept a server that is newer than the point's, which upgrades the copy")
 	flags.DurationVar(&f.request.Timeout, "timeout", time.Hour, "for the first boot, crash recovery included")
 }
 

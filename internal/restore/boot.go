@@ -44,6 +44,11 @@ func (j *Job) firstArgs() []string {
 		// a clone's list of hot pages is of no use to this boot, and its own would spoil it for the next
 		"--loose-innodb-buffer-pool-load-at-startup=OFF", "--loose-innodb-buffer-pool-dump-at-shutdown=OFF",
 	}
+	if r.Start || r.InPlace {
+		// The next boot follows at once and recovers from the redo log again, which is in memory now and soon done. Writing every
+		// page that this recovery changed to disk before takes many times longer.
+		args = append(args, "--innodb-fast-shutdown=2")
+	}
 	if !isMariaDB(j.Plan.Server.Product) && ParseVersion(j.Plan.Server.Version).AtLeast(8, 0, 0) {
 		// Persisted variables win over the command line: among them can be the event scheduler and the start of replication.
 		args = append(args, "--persisted-globals-load=OFF", "--loose-group-replication-start-on-boot=OFF")

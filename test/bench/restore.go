@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/lab"
+	"github.com/holdstill/holdstill/internal/restore"
 )
 
 // restoring turns a local point of a few gigabytes into a server that answers.
@@ -63,10 +64,14 @@ func (g *ground) point(ctx context.Context, s *lab.Server) (string, error) {
 func (g *ground) restore(ctx context.Context, point string, disk *lab.Volume) (took time.Duration, err error) {
 	data, etc := filepath.Join(disk.Dir, "again"), filepath.Join(g.lab.Dir(), "again")
 	began := time.Now()
-	if _, err := g.holdstill(ctx, "restore", point, "--datadir", data, "--config-dir", etc, "--start"); err != nil {
+	out, err := g.holdstill(ctx, "--json", "restore", point, "--datadir", data, "--config-dir", etc, "--start")
+	took = time.Since(began)
+	if err != nil {
 		return 0, err
 	}
-	took = time.Since(began)
+	if err := printStages(out); err != nil {
+		return 0, err
+	}
 	option := "--defaults-file=" + filepath.Join(etc, "my.cnf")
 	if err := command(ctx, g.build.Client, option, "-e", "SELECT COUNT(*) FROM bench.probe"); err != nil {
 		return 0, fmt.Errorf("the restored server does not answer: %w", err)
@@ -81,6 +86,20 @@ func (g *ground) restore(ctx context.Context, point string, disk *lab.Volume) (t
 		return 0, errors.Join(os.RemoveAll(data), os.RemoveAll(etc))
 	}
 	return took, os.RemoveAll(etc)
+}
+
+// printStages tells where the time went.
+func printStages(out []byte) error {
+	var result restore.Result
+	if err := json.Unmarshal(out, &result); err != nil {
+		return err
+	}
+	fmt.Print("   ")
+	for _, s := range result.Times {
+		fmt.Printf(" %s %.2f s", s.Name, s.MS/1000)
+	}
+	fmt.Println()
+	return nil
 }
 
 // byMariadbBackup prepares a mariadb-backup, copies it back and starts a server on it. The backup itself is not timed.

@@ -56,6 +56,9 @@ func exact(t *testing.T, s *shop, mode string) {
 		}
 	}
 	t.Logf("%d commits, stall %.1f ms, lock %.1f ms, freeze %.1f ms, cut %.1f ms", len(seen.Acked), p.Window.StallMS, p.Window.LockMS, p.Window.FreezeMS, p.Window.SnapshotMS)
+	for _, stage := range restored.Times {
+		t.Logf("restore: %s %.0f ms", stage.Name, stage.MS)
+	}
 }
 
 // windowOf tells when commits were stalled: the stage hold, or, in mode cold, from read-only to the service's return.
