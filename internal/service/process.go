@@ -25,10 +25,10 @@ func ProcessOf(pid int) Process {
 	return Process{PID: pid, Since: fields[startField]}
 }
 
-// The fields of /proc/PID/stat as they follow the name, which is the second.
+// Two fields of /proc/PID/stat, counted from the one behind the name: the third and the twenty-second of the line.
 const (
-	stateField = 3 - 3
-	startField = 22 - 3
+	stateField = 0
+	startField = 19
 )
 
 // stat reads what follows the name: that stands in brackets and may hold anything.
