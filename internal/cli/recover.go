@@ -73,10 +73,12 @@ func (a *app) recoverAll(ctx context.Context, instances []string, asked, acknowl
 			}
 			defer held.Close()
 			if acknowledge {
-				err := a.acknowledge(name)
-				return err
+				return a.acknowledge(name)
 			}
 			deeds, err := a.takeBack(ctx, name)
+			if err == nil && strings.HasPrefix(name, runPrefix) {
+				err = os.Remove(held.Path()) // nobody else will ever lock it
+			}
 			for _, d := range deeds {
 				taken = append(taken, map[string]string{"instance": name, "stage": d.Stage, "title": d.Title})
 			}

@@ -102,13 +102,16 @@ func located(p *catalog.Point, purpose database.Purpose) string {
 	return ""
 }
 
+// runPrefix begins the names of runs that belong to no instance.
+const runPrefix = "run-"
+
 // begin opens a run. One that touches an instance takes the instance's lock; any other has a lock of its own, so that a later
 // recover can tell whether it lives.
 func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), error) {
 	id := newID()
 	owner := instance
 	if owner == "" {
-		owner = "run-" + id
+		owner = runPrefix + id
 	}
 	held, err := lock.Take(a.dirs.Run, owner)
 	if err != nil {

@@ -2,13 +2,16 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/holdstill/holdstill/internal/lab"
 	"github.com/holdstill/holdstill/internal/lab/labtest"
+	"github.com/holdstill/holdstill/internal/restore"
 )
 
 // TestFaultsAtEveryBoundary injects an error and a SIGKILL at every boundary that a backup passes, runs recover, and looks at the
@@ -50,7 +53,7 @@ func campaign(t *testing.T, s *shop, wanted func(boundary, kind string) bool, mo
 	}
 	before := s.look()
 	injected := 0
-	for _, boundary := range s.passes(mode...) {
+	for _, boundary := range s.passes(append([]string{"backup"}, mode...)...) {
 		for _, kind := range []string{"error", "kill"} {
 			if !wanted(boundary, kind) {
 				continue
@@ -75,12 +78,12 @@ func campaign(t *testing.T, s *shop, wanted func(boundary, kind string) bool, mo
 	s.same(before)
 }
 
-// passes runs one backup without a fault and tells the boundaries that it passes, in their order.
-func (s *shop) passes(mode ...string) []string {
+// passes runs a command without a fault and tells the boundaries that it passes, in their order.
+func (s *shop) passes(args ...string) []string {
 	s.t.Helper()
 	trace := filepath.Join(s.run, "trace")
 	defer os.Remove(trace)
-	cmd := s.command(s.t.Context(), faulty, "", append([]string{"backup"}, mode...)...)
+	cmd := s.command(s.t.Context(), faulty, "", args...)
 	cmd.Env = append(cmd.Env, "HOLDSTILL_FAULT_TRACE="+trace)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%v\n%s", err, out)
@@ -91,8 +94,76 @@ func (s *shop) passes(mode ...string) []string {
 			passed = append(passed, boundary)
 		}
 	}
-	if len(passed) < 12 {
-		s.t.Fatalf("a backup passes only these boundaries: %v", passed)
+	if len(passed) < 9 {
+		s.t.Fatalf("%v passes only these boundaries: %v", args, passed)
 	}
 	return passed
+}
+
+// TestFaultsOfARestore does the same to a restore and to a new replica: what they made is gone, what was there is as before.
+func TestFaultsOfARestore(t *testing.T) {
+	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
+		s := openReplica(t, build, onBtrfs)
+		p := s.backup()
+		for name, args := range map[string][]string{
+			"restore": {"restore", p.ID, "--start"},
+			"replica": {"replica", p.ID, "--catch-up", "1m"},
+		} {
+			t.Run(name, func(t *testing.T) { s.restoreCampaign(t, args) })
+		}
+	})
+}
+
+func (s *shop) restoreCampaign(t *testing.T, args []string) {
+	target := filepath.Join(s.volume.Dir, "target")
+	args = append(args, "--datadir", target)
+	before := s.look()
+	boundaries := s.passes(append([]string{"--json"}, args...)...)
+	s.removeServer(t, target)
+	for _, boundary := range boundaries {
+		o := s.withFault(boundary+":kill", args...)
+		if o.code != -1 {
+			t.Errorf("%s: the kill did not happen: exit code %d\n%s", boundary, o.code, o.stderr)
+		}
+		s.holdstill("recover").want(t, 0)
+		for _, left := range []string{target, target + ".conf"} {
+			if _, err := os.Lstat(left); err == nil {
+				t.Errorf("%s: %s is left", boundary, left)
+			}
+		}
+		if pids := serversOn(t, target); len(pids) > 0 {
+			t.Errorf("%s: servers are left: %v", boundary, pids)
+		}
+		s.same(before)
+		if t.Failed() {
+			t.Fatal(o.stderr)
+		}
+	}
+	t.Logf("%d faults injected", len(boundaries))
+}
+
+// serversOn lists the processes that have the directory on their command line or in their option file's name.
+func serversOn(t *testing.T, dir string) []string {
+	t.Helper()
+	var pids []string
+	for _, f := range must(filepath.Glob("/proc/[0-9]*/cmdline"))(t) {
+		line, _ := os.ReadFile(f)
+		if name, _, _ := strings.Cut(string(line), "\x00"); strings.Contains(string(line), dir) &&
+			(strings.HasSuffix(name, "mysqld") || strings.HasSuffix(name, "mariadbd")) {
+			pids = append(pids, filepath.Base(filepath.Dir(f)))
+		}
+	}
+	return pids
+}
+
+// removeServer kills what the unharmed run left running, and its files.
+func (s *shop) removeServer(t *testing.T, dir string) {
+	t.Helper()
+	for _, pid := range serversOn(t, dir) {
+		stop(t, &restore.Result{PID: must(strconv.Atoi(pid))(t)})
+	}
+	if err := exec.Command("btrfs", "subvolume", "delete", dir).Run(); err != nil {
+		check(t, os.RemoveAll(dir))
+	}
+	check(t, os.RemoveAll(dir+".conf"))
 }
