@@ -79,12 +79,7 @@ func (a *app) printReplica(r *replica.Result) error {
 	if a.json {
 		return a.printJSON(r)
 	}
-	if err := a.printRestored(&r.Result); err != nil {
-		return err
-	}
-	t := newTable(a.stdout)
-	t.row("identity", strings.TrimSpace(fmt.Sprintf("server id %d %s", r.ServerID, r.ServerUUID)))
-	t.row("replicates", "from "+strings.Join(r.Sources, ", ")+", caught up after "+millis(r.CatchUpMS))
-	t.flush()
-	return nil
+	return a.printRestored("Replica from point", &r.Result,
+		[2]string{"identity", strings.TrimSpace(fmt.Sprintf("server id %d %s", r.ServerID, r.ServerUUID))},
+		[2]string{"replicates", "from " + strings.Join(r.Sources, ", ") + ", caught up after " + millis(r.CatchUpMS)})
 }

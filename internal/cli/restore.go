@@ -90,7 +90,7 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 	if err != nil {
 		return refused(errors.Join(err, run.Unwind(ctx)))
 	}
-	return a.printRestored(result)
+	return a.printRestored("Restored point", result)
 }
 
 func located(p *catalog.Point, purpose database.Purpose) string {
@@ -181,27 +181,29 @@ func refused(err error) error {
 	return err
 }
 
-func (a *app) printRestored(r *restore.Result) error {
+func (a *app) printRestored(title string, r *restore.Result, more ...[2]string) error {
 	if a.json {
 		return a.printJSON(r)
 	}
 	w := a.stdout
-	heading(w, "Restored point "+r.Point)
+	heading(w, title+" "+r.Point)
 	t := newTable(w)
 	how := r.How
 	if r.Bytes > 0 {
 		how += ", " + humanize.IBytes(uint64(r.Bytes)) + " copied"
 	}
 	t.row("data", r.Datadir+" ("+how+")")
-	t.row("options", r.OptionFile)
-	if r.Running {
+	switch {
+	case r.Running && r.Socket != "":
 		t.row("server", fmt.Sprintf("running, process %d, port %d, socket %s", r.PID, r.Port, r.Socket))
+	case r.Running:
+		t.row("server", fmt.Sprintf("running as the instance's service, process %d", r.PID))
 	}
 	t.row("position", printable(position(r.Position)))
 	for _, v := range r.Verified {
 		t.row("verified", printable(v))
 	}
-	for _, pair := range [][2]string{{"connect", r.Connect}, {"start", r.Begin}, {"stop", r.Stop}} {
+	for _, pair := range append(more, [][2]string{{"options", r.OptionFile}, {"connect", r.Connect}, {"start", r.Begin}, {"stop", r.Stop}}...) {
 		if pair[1] != "" {
 			t.row(pair[0], pair[1])
 		}
