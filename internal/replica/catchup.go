@@ -41,6 +41,7 @@ type ahead struct {
 type status struct {
 	receiver, applier string // Yes, No, Connecting
 	lag               *int64
+	delay             int64 // that was configured
 	readFile, file    string
 	read, pos         uint64
 	ioError, sqlError string
@@ -63,6 +64,7 @@ func readStatus(r restore.Row) status {
 	if n, err := strconv.ParseInt(r.First("Seconds_Behind_Source", "Seconds_Behind_Master"), 10, 64); err == nil {
 		s.lag = &n
 	}
+	s.delay = int64(number("SQL_Delay"))
 	return s
 }
 
@@ -119,7 +121,7 @@ func (m *making) wait(ctx context.Context, db *sql.DB, c *Channel) (string, erro
 				return last + m.workers(ctx, db, c), nil
 			}
 			done, err := m.reached(ctx, db, c, s, goal)
-			if err == nil && done && s.runs() {
+			if err == nil && done && s.runs() && s.near() {
 				m.proven(c, s, goal)
 				return "", nil
 			}
@@ -146,6 +148,10 @@ func (m *making) workers(ctx context.Context, db *sql.DB, c *Channel) string {
 	}
 	return "; a worker's error: " + text
 }
+
+// near: the source went on while the replica came closer, so having what it had once is not enough. The server tells its lag in
+// whole seconds.
+func (s status) near() bool { return s.lag == nil || *s.lag <= s.delay+1 }
 
 func (s status) runs() bool { return s.receiver == "Yes" && s.applier == "Yes" }
 
@@ -216,7 +222,11 @@ func (m *making) reached(ctx context.Context, db *sql.DB, c *Channel, s status, 
 }
 
 func (m *making) proven(c *Channel, s status, goal ahead) {
-	m.job.Verified("receiver and applier of %s run", c.Address())
+	lag := ""
+	if s.lag != nil {
+		lag = fmt.Sprintf(", %d s behind", *s.lag)
+	}
+	m.job.Verified("receiver and applier of %s run%s", c.Address(), lag)
 	switch {
 	case goal.gtid != "":
 		m.job.Verified("everything that %s had when it was asked is applied: %s", c.Address(), goal.gtid)
