@@ -137,12 +137,13 @@ func (m *making) wait(ctx context.Context, db *sql.DB, c *Channel) (string, erro
 	}
 }
 
-// workers tells what MySQL's parallel applier only hints at: the error of the worker that failed.
+// workers tells what MySQL's parallel applier only hints at: the error of the worker that failed. 3030 is what the
+// others say, which stopped because of it (ER_SLAVE_WORKER_STOPPED_PREVIOUS_THD_ERROR).
 func (m *making) workers(ctx context.Context, db *sql.DB, c *Channel) string {
 	if isMariaDB(m.Restore.Server.Product) {
 		return ""
 	}
-	text, err := restore.Value(ctx, db, "SELECT LAST_ERROR_MESSAGE FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = ? AND LAST_ERROR_NUMBER <> 0 LIMIT 1", c.Name)
+	text, err := restore.Value(ctx, db, "SELECT LAST_ERROR_MESSAGE FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = ? AND LAST_ERROR_NUMBER <> 0 ORDER BY LAST_ERROR_NUMBER = 3030 LIMIT 1", c.Name)
 	if err != nil || text == "" {
 		return ""
 	}
