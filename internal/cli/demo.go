@@ -16,7 +16,12 @@ and a writer; takes a restore point of the replica and of the source; deploys a 
 rows; and cleans up. It needs root, Debian's mariadb-server and wamerican: see "make demo".`,
 		Example: "  holdstill demo\n  holdstill demo --keep\n  holdstill demo watch\n  holdstill demo clean",
 		Args:    exactly(0),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return demo.Run(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.json {
+				return usagef("the demo is for people: it has no --json")
+			}
+			return demo.Run(cmd.Context(), o)
+		},
 	}
 	cmd.PersistentFlags().StringVar(&o.Dir, "dir", demo.DefaultDir, "where the demo lives")
 	cmd.Flags().BoolVar(&o.Keep, "keep", false, "leave everything running, and say how to look around")

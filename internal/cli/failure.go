@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
@@ -74,6 +75,8 @@ func exitCode(err error) int {
 func hintOf(err error) string {
 	var h hinted
 	switch {
+	case len(allStuck(err)) > 0:
+		return stuckHint(err)
 	case errors.As(err, &h):
 		return h.Hint()
 	case errors.Is(err, lock.ErrBusy):
@@ -86,6 +89,34 @@ func hintOf(err error) string {
 		return "see holdstill points list"
 	}
 	return ""
+}
+
+// stuckHint is what to type for everything that could not be taken back, in the order in which it was tried.
+func stuckHint(err error) string {
+	var hints []string
+	for _, s := range allStuck(err) {
+		if h := s.Hint(); h != "" {
+			hints = append(hints, h)
+		}
+	}
+	return strings.Join(append(hints, "then: holdstill recover (or, if that is not possible, holdstill recover --acknowledge)"), "; ")
+}
+
+// allStuck finds every Stuck in a tree of errors; errors.As finds the first only.
+func allStuck(err error) []*undo.Stuck {
+	switch e := err.(type) {
+	case *undo.Stuck:
+		return []*undo.Stuck{e}
+	case interface{ Unwrap() error }:
+		return allStuck(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var out []*undo.Stuck
+		for _, inner := range e.Unwrap() {
+			out = append(out, allStuck(inner)...)
+		}
+		return out
+	}
+	return nil
 }
 
 // report tells the error once, in the form that was asked for, and returns the exit code.

@@ -14,6 +14,9 @@ import (
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
+// errNoInstance means that the name is not configured, nor that of a server that runs here.
+var errNoInstance = errors.New("there is no instance")
+
 // configuration loads the file, or, where there is none at the default place, takes the servers that run here.
 func (a *app) configuration(ctx context.Context) (*config.Config, error) {
 	c, err := config.Load(a.configPath)
@@ -33,11 +36,14 @@ func (a *app) instance(ctx context.Context, args []string) (*config.Instance, er
 		return nil, err
 	}
 	names := c.Names()
+	if len(args) == 0 && len(names) > 1 && !c.Written() && c.Instances[wire.Local] != nil {
+		return c.Instances[wire.Local], nil // the machine's own server, beside others such as a restored one
+	}
 	if len(args) > 0 && args[0] != "" {
 		if i, ok := c.Instances[args[0]]; ok {
 			return i, nil
 		}
-		return nil, usagef("there is no instance %q: %s", args[0], known(names))
+		return nil, usageError{fmt.Errorf("%w %q: %s", errNoInstance, args[0], known(names))}
 	}
 	if len(names) == 1 {
 		return c.Instances[names[0]], nil

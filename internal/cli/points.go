@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -26,7 +25,7 @@ func (a *app) points() *cobra.Command {
   holdstill points pin latest~1
   holdstill points rm 20261122-130000`,
 		Args: exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: a.group,
 	}
 	var instance string
 	list := &cobra.Command{
@@ -74,10 +73,10 @@ func (a *app) earlier(instance string, mode database.Mode) []catalog.Window {
 func (a *app) listPoints(instance string) error {
 	points, err := a.catalogue().List(instance)
 	if a.json {
-		if points == nil {
-			points = []*catalog.Point{}
+		if err != nil {
+			return err
 		}
-		return errors.Join(err, a.printJSON(points))
+		return a.printJSON(append([]*catalog.Point{}, points...))
 	}
 	if len(points) == 0 {
 		fmt.Fprintln(a.stderr, "no restore points yet: holdstill backup takes one")
@@ -151,11 +150,7 @@ func consistency(p *catalog.Point) string {
 
 // removePoint destroys the snapshots first and forgets the point last: a kill in between leaves a point that can be removed again.
 func (a *app) removePoint(ctx context.Context, name, instance string) error {
-	p, err := a.catalogue().Find(name, instance)
-	if err != nil {
-		return err
-	}
-	held, err := lock.Take(a.dirs.Run, p.Instance)
+	p, held, err := a.ownPoint(name, instance)
 	if err != nil {
 		return err
 	}
@@ -182,12 +177,25 @@ func (a *app) removePoint(ctx context.Context, name, instance string) error {
 	return a.say(map[string]any{"removed": p.ID}, "removed point %s", p.ID)
 }
 
-func (a *app) pinPoint(name, instance string, pinned bool) error {
+// ownPoint finds a point, locks its instance, and reads it again: it may have changed while nobody held the lock.
+func (a *app) ownPoint(name, instance string) (*catalog.Point, *lock.Lock, error) {
 	p, err := a.catalogue().Find(name, instance)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	held, err := lock.Take(a.dirs.Run, p.Instance)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p, err = a.catalogue().Find(p.ID, ""); err != nil {
+		_ = held.Close()
+		return nil, nil, err
+	}
+	return p, held, nil
+}
+
+func (a *app) pinPoint(name, instance string, pinned bool) error {
+	p, held, err := a.ownPoint(name, instance)
 	if err != nil {
 		return err
 	}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/undo"
 	"github.com/holdstill/holdstill/internal/wire"
@@ -23,11 +25,12 @@ func (a *app) recover() *cobra.Command {
 		Long: `Recover reads the ledgers of runs that did not end (killed, crashed, rebooted) and takes back what they left, last
 first: thaws, unlocks, starts services and replication threads, puts variables back, removes unfinished snapshots. It
 may be run at any time and any number of times. What it cannot take back it shows with the command to type, exits with
-6, and blocks new runs of that instance until it succeeds, or until --acknowledge says that a person has done it.`,
+6, and blocks new runs of that instance until it succeeds. With --acknowledge it tries once more, and then forgets what it
+cannot take back: say so when a person has done it.`,
 		Example: "  holdstill recover\n  holdstill recover shop --acknowledge",
 		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			instances, err := a.instancesLeft(args)
+			instances, err := a.instancesLeft(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
@@ -38,70 +41,88 @@ may be run at any time and any number of times. What it cannot take back it show
 	return cmd
 }
 
-// instancesLeft needs no configuration: the ledgers say whose they are.
-func (a *app) instancesLeft(args []string) ([]string, error) {
-	if len(args) > 0 {
-		return args, nil
-	}
-	left, err := undo.Leftovers(a.dirs.Runs(), "")
+// instancesLeft names those that have ledgers; that needs no configuration. A name that is asked for must have one or be
+// configured: after an incident a slip of the pen must not read as "nothing was left behind".
+func (a *app) instancesLeft(ctx context.Context, args []string) ([]string, error) {
+	left, err := undo.Leftovers(a.dirs.Runs())
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	seen := map[string]bool{}
 	for _, l := range left {
-		if !seen[l.Instance] {
-			seen[l.Instance] = true
+		if !slices.Contains(names, l.Instance) {
 			names = append(names, l.Instance)
 		}
 	}
-	return names, nil
+	if len(args) == 0 {
+		return names, nil
+	}
+	if !slices.Contains(names, args[0]) {
+		if _, err := a.instance(ctx, args); err != nil {
+			return nil, fmt.Errorf("%w, and no run of it left anything: %w", err, catalog.ErrNotFound)
+		}
+	}
+	return args, nil
+}
+
+// recovered is what a recover did, in words.
+type recovered struct {
+	Instance string `json:"instance"`
+	Run      string `json:"run"`
+	Stage    string `json:"stage"`
+	Title    string `json:"title"`
 }
 
 func (a *app) recoverAll(ctx context.Context, instances []string, asked, acknowledge bool) error {
-	taken := []map[string]string{}
+	taken, forgotten := []recovered{}, []recovered{}
 	var all []error
 	for _, name := range instances {
-		err := func() error {
-			held, err := lock.Take(a.dirs.Run, lockName(name))
-			if errors.Is(err, lock.ErrBusy) && !asked {
-				a.log.Info("Not touched: " + err.Error())
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			defer held.Close()
-			if acknowledge {
-				return a.acknowledge(name)
-			}
-			deeds, err := a.takeBack(ctx, name)
-			if err == nil && strings.HasPrefix(name, runPrefix) {
-				err = os.Remove(held.Path()) // nobody else will ever lock it
-			}
-			for _, d := range deeds {
-				taken = append(taken, map[string]string{"instance": name, "stage": d.Stage, "title": d.Title})
-			}
-			return err
-		}()
+		back, acknowledged, err := a.recoverOne(ctx, name, acknowledge)
+		if errors.Is(err, lock.ErrBusy) && !asked {
+			a.log.Info("Not touched: " + err.Error())
+			continue
+		}
+		taken, forgotten = append(taken, back...), append(forgotten, acknowledged...)
 		all = append(all, err)
 	}
 	if err := errors.Join(all...); err != nil {
+		for _, t := range taken {
+			a.log.Info("Taken back: "+t.Title, "instance", t.Instance)
+		}
 		return err
 	}
 	if a.json {
-		return a.printJSON(map[string]any{"taken_back": taken})
+		return a.printJSON(map[string]any{"taken_back": taken, "acknowledged": forgotten})
 	}
-	if len(taken) == 0 {
+	if len(taken)+len(forgotten) == 0 {
 		return a.say(nil, "nothing was left behind")
 	}
 	for _, t := range taken {
-		fmt.Fprintf(a.stdout, "taken back: %s (%s)\n", t["title"], t["instance"])
+		fmt.Fprintf(a.stdout, "taken back: %s (%s)\n", t.Title, t.Instance)
+	}
+	for _, t := range forgotten {
+		fmt.Fprintf(a.stdout, "acknowledged, not taken back: %s (%s)\n", t.Title, t.Instance)
 	}
 	return nil
 }
 
-// lockName serves ledgers whose first line was torn: they belong to nobody in particular, and promised nothing.
+func (a *app) recoverOne(ctx context.Context, name string, acknowledge bool) (taken, forgotten []recovered, err error) {
+	held, err := lock.Take(a.dirs.Run, lockName(name))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer held.Close()
+	taken, err = a.takeBack(ctx, name)
+	if err != nil && acknowledge {
+		forgotten, err = a.acknowledge(name)
+	}
+	if err == nil && strings.HasPrefix(name, runPrefix) {
+		err = os.Remove(held.Path()) // nobody else will ever lock it
+	}
+	return taken, forgotten, err
+}
+
+// lockName serves ledgers whose first line is damaged: they belong to nobody that we know.
 func lockName(instance string) string {
 	if instance == "" {
 		return "unnamed"
@@ -109,81 +130,58 @@ func lockName(instance string) string {
 	return instance
 }
 
-// takeBack undoes what dead runs of the instance left. The caller holds the instance's lock, so they are dead.
-func (a *app) takeBack(ctx context.Context, instance string) ([]undo.Deed, error) {
-	left, err := undo.Leftovers(a.dirs.Runs(), instance)
+func (a *app) leftOf(instance string) ([]undo.Left, error) {
+	left, err := undo.Leftovers(a.dirs.Runs())
+	return slices.DeleteFunc(left, func(l undo.Left) bool { return l.Instance != instance }), err
+}
+
+// takeBack undoes what dead runs of the instance left, the newest first. The caller holds the instance's lock.
+func (a *app) takeBack(ctx context.Context, instance string) ([]recovered, error) {
+	left, err := a.leftOf(instance)
 	if err != nil {
 		return nil, err
 	}
-	var deeds []undo.Deed
+	var taken []recovered
 	var all []error
-	for i := len(left) - 1; i >= 0; i-- {
-		l := left[i]
+	for _, l := range slices.Backward(left) {
 		for _, d := range l.Open {
 			a.log.Warn("Left behind: "+d.Title, "run", l.Run, "stage", d.Stage)
 		}
-		taken, err := l.TakeBack(ctx, wire.Registry(), a.catalogue().Has, a.log)
-		deeds = append(deeds, taken...)
+		deeds, err := l.TakeBack(ctx, wire.Registry(), a.catalogue().Has, a.log)
+		for _, d := range deeds {
+			taken = append(taken, recovered{instance, l.Run, d.Stage, d.Title})
+		}
+		if err == nil { // what is still frozen needs its evidence
+			err = a.removeEvidence(l.Run)
+		}
 		all = append(all, err)
 	}
-	return deeds, stuck(errors.Join(append(all, a.sweepEvidence(left))...))
+	return taken, errors.Join(all...)
 }
 
-// stuck adds the hints of everything that could not be taken back.
-func stuck(err error) error {
-	var hints []string
-	for _, s := range allStuck(err) {
-		if h := s.Hint(); h != "" {
-			hints = append(hints, h)
-		}
-	}
-	if len(hints) == 0 {
-		return err
-	}
-	hints = append(hints, "then: holdstill recover (or, if that is not possible, holdstill recover --acknowledge)")
-	return withHint{err, strings.Join(hints, "; ")}
-}
-
-func allStuck(err error) []*undo.Stuck {
-	switch e := err.(type) {
-	case nil:
-		return nil
-	case *undo.Stuck:
-		return []*undo.Stuck{e}
-	case interface{ Unwrap() []error }:
-		var out []*undo.Stuck
-		for _, inner := range e.Unwrap() {
-			out = append(out, allStuck(inner)...)
-		}
-		return out
-	}
-	return nil
-}
-
-func (a *app) acknowledge(instance string) error {
-	left, err := undo.Leftovers(a.dirs.Runs(), instance)
+// acknowledge forgets what could not be taken back just now.
+func (a *app) acknowledge(instance string) ([]recovered, error) {
+	left, err := a.leftOf(instance)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var forgotten []recovered
 	for _, l := range left {
-		if err := l.Acknowledge(); err != nil {
-			return err
+		if err := errors.Join(l.Acknowledge(), a.removeEvidence(l.Run)); err != nil {
+			return forgotten, err
 		}
 		for _, d := range l.Open {
-			a.log.Warn("Acknowledged, not taken back: "+d.Title, "run", l.Run)
+			forgotten = append(forgotten, recovered{instance, l.Run, d.Stage, d.Title})
 		}
 	}
-	return nil
+	return forgotten, nil
 }
 
-// sweepEvidence removes the guard's evidence of runs that are over; their ledgers are gone or say so.
-func (a *app) sweepEvidence(left []undo.Left) error {
-	var all []error
-	for _, l := range left {
-		err := os.Remove(filepath.Join(a.dirs.Run, l.Run+".freeze"))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			all = append(all, err)
-		}
+// removeEvidence removes the guard's evidence of a run that is over.
+func (a *app) removeEvidence(run string) error {
+	err := os.Remove(filepath.Join(a.dirs.Run, run+".freeze"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	return errors.Join(all...)
+	return err
 }

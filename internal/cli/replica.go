@@ -69,8 +69,10 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, instance, name 
 	if err != nil && !errors.As(err, &behind) {
 		return refused(errors.Join(err, run.Unwind(ctx)))
 	}
-	if err != nil {
-		return err // it stays and runs; the error says so
+	if behind != nil {
+		// It stays and runs, and the error says so: what there is to know of it goes to the log, the error to where errors go.
+		a.log.Warn("The replica is left running", "socket", behind.Result.Socket, "datadir", behind.Result.Datadir, "server_id", behind.Result.ServerID)
+		return err
 	}
 	return a.printReplica(result)
 }

@@ -76,6 +76,9 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 	} else if r.Datadir == "" {
 		return usagef("say where: --datadir DIR (or --in-place)")
 	}
+	if r.Point.Status == catalog.Expired {
+		return fmt.Errorf("point %s is being removed: %w", r.Point.ID, catalog.ErrNotFound)
+	}
 	run, done, err := a.begin(ctx, owner)
 	if err != nil {
 		return err
@@ -144,11 +147,14 @@ func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), er
 func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (restore.Deps, database.Endpoint, error) {
 	deps := restore.Deps{Open: wire.Open, Connect: wire.Pool, Progress: a.progress(), Log: a.log}
 	i, err := a.instance(ctx, []string{p.Instance})
-	if err != nil && inPlace {
-		return deps, database.Endpoint{}, err
+	if errors.Is(err, errNoInstance) && !inPlace {
+		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket
+	}
+	if errors.Is(err, errNoInstance) {
+		return deps, database.Endpoint{}, withHint{err, "a stopped server cannot be found: write it into the configuration (see README)"}
 	}
 	if err != nil {
-		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket
+		return deps, database.Endpoint{}, err
 	}
 	account := database.Endpoint{User: i.User, OptionFile: i.ClientOptionFile}
 	if !inPlace {

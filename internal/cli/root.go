@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	syscall.Umask(0o022)
 
 	root := a.root()
+	a.json = wantsJSON(args) // a command line with a fault is reported before its flags are read
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -64,7 +66,7 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
   holdstill restore latest --datadir /srv/restored --start
   holdstill replica latest --datadir /srv/replica --config-dir /etc/mysql-replica`,
 		Args:          usage(cobra.NoArgs),
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:          a.group,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -72,7 +74,7 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
 				return usagef("--log-format must be text or json, not %q", a.logFormat)
 			}
 			a.log = newLogger(a.logFormat, a.verbose, a.stderr)
-			return nil
+			return a.dirs.Check()
 		},
 	}
 	flags := root.PersistentFlags()
@@ -86,6 +88,21 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
 		root.AddCommand(c)
 	}
 	return root
+}
+
+func wantsJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
+}
+
+// group is a command that does nothing without a subcommand: help for a person, a fault for a program.
+func (a *app) group(cmd *cobra.Command, _ []string) error {
+	if a.json {
+		return usagef("%s needs a subcommand", cmd.CommandPath())
+	}
+	return cmd.Help()
 }
 
 func (a *app) catalogue() *catalog.Store { return catalog.Open(a.dirs.Points()) }

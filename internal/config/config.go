@@ -142,6 +142,9 @@ func (c *Config) report(faults []string) error {
 	return fmt.Errorf("the configuration %s has faults:\n  %s", c.path, strings.Join(faults, "\n  "))
 }
 
+// Written reports whether there is a file, or the instances were found.
+func (c *Config) Written() bool { return c.path != "" }
+
 // Names lists the instances in order.
 func (c *Config) Names() []string {
 	var out []string
@@ -185,6 +188,21 @@ func Directories() Dirs {
 		d.Run = v
 	}
 	return d
+}
+
+// Check refuses directories that others could write to: ledgers hold commands that recover runs as root. What does not exist
+// yet is made when it is needed.
+func (d Dirs) Check() error {
+	var faults []string
+	for _, dir := range []string{d.State, d.Runs(), d.Points(), d.Run} {
+		if _, err := os.Stat(dir); err == nil {
+			faults = append(faults, ownership(dir, "written to", 0o022)...)
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("refused: %s", strings.Join(faults, "; "))
+	}
+	return nil
 }
 
 // Runs is where the ledgers are.

@@ -20,6 +20,8 @@ type Service struct {
 	Stop  string `json:"stop,omitempty"`
 	// Timeout bounds the stop, and again the start until the server answers.
 	Timeout time.Duration `json:"timeout"`
+	// Mark is a file that the stop command holds a lock on as long as it runs: it outlives us if we are killed.
+	Mark string `json:"mark,omitempty"`
 }
 
 // The kinds.
@@ -81,7 +83,7 @@ func (s Service) Up(ctx context.Context, before Process, answers func(context.Co
 		if !before.Lives() {
 			break
 		}
-		if steady(ctx, answers) {
+		if !s.stopping() && steady(ctx, answers) {
 			return nil // it was never told to stop
 		}
 		if !pause(ctx) {
@@ -142,7 +144,13 @@ func (s Service) run(ctx context.Context, verb, command string) error {
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
 	cmd.SysProcAttr = ownSession()
-	if err := cmd.Start(); err != nil {
+	unmark, err := s.mark(cmd, verb)
+	if err != nil {
+		return fmt.Errorf("cannot %s the service: %w", verb, err)
+	}
+	err = cmd.Start()
+	unmark()
+	if err != nil {
 		return fmt.Errorf("cannot %s the service with `%s`: %w", verb, command, err)
 	}
 	done := make(chan error, 1)

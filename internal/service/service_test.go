@@ -85,6 +85,31 @@ func TestUpWaitsForAServerOnItsWayDown(t *testing.T) {
 	}
 }
 
+// A stop script may take its time before it tells the server, and outlives a run that is killed meanwhile.
+func TestUpWaitsForASlowStopScript(t *testing.T) {
+	p, cmd := sleeper(t)
+	dir := t.TempDir()
+	started := filepath.Join(dir, "started")
+	s := Service{Kind: Commands, Stop: "sleep 3; kill " + strconv.Itoa(p.PID), Start: "touch " + started, Mark: filepath.Join(dir, "mark"), Timeout: 20 * time.Second}
+	go func() { _ = cmd.Wait() }()
+	go func() { _ = s.Down(t.Context(), p) }()
+	for !s.stopping() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	answers := func(context.Context) error {
+		if found, _ := filepath.Glob(started); p.Lives() || len(found) > 0 {
+			return nil
+		}
+		return errors.New("nobody answers")
+	}
+	if err := s.Up(t.Context(), p, answers); err != nil {
+		t.Fatal(err)
+	}
+	if found, _ := filepath.Glob(started); len(found) == 0 {
+		t.Error("a server that was being stopped counted as up")
+	}
+}
+
 func TestFailingCommandTellsWhatItSaid(t *testing.T) {
 	s := Service{Kind: Commands, Stop: "echo no such service >&2; exit 3", Timeout: time.Second}
 	err := s.Down(t.Context(), Process{})

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/database"
@@ -112,8 +114,11 @@ const ServiceKind = "service"
 
 func (t *taking) stopService(ctx context.Context) (*undo.Receipt, error) {
 	s, server := *t.plan.Service, service.ProcessOf(t.facts.Process.PID)
+	s.Mark = filepath.Join(t.RunDir, t.Run.ID+".stop")
+	defer os.Remove(s.Mark)
 	begun := time.Now()
 	deed := undo.NewDeed(ServiceKind, "service", "stop "+s.Title(), s.StartCommand(), ServiceArgs{Service: s, Server: server, Endpoint: t.Endpoint})
+	deed.Limit = s.Timeout + time.Minute
 	t.Log.Info("PRE: "+deed.Title, "stage", deed.Stage)
 	_, receipt, err := undo.Do(ctx, t.Run, undo.Step[struct{}]{
 		Deed: deed,
@@ -132,6 +137,7 @@ func UndoService(ping func(context.Context, database.Endpoint) error) undo.Undoe
 		if err := json.Unmarshal(d.Args, &a); err != nil {
 			return errors.Join(errors.New("the deed of the service cannot be read"), err)
 		}
+		defer os.Remove(a.Service.Mark)
 		return a.Service.Up(ctx, a.Server, func(ctx context.Context) error { return ping(ctx, a.Endpoint) })
 	}
 }

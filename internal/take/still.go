@@ -24,12 +24,13 @@ func (t *taking) still(ctx context.Context) (*cuts, error) {
 		if err := t.waitForQuiet(ctx, deadline); err != nil {
 			return nil, err
 		}
+		before := t.Run.OpenDeeds()
 		cut, err := t.attempt(ctx)
-		if !errors.Is(err, database.ErrBusy) {
+		if !errors.Is(err, database.ErrBusy) || t.Run.OpenDeeds() > before { // what could not be released is no reason to try again
 			return cut, err
 		}
 		if time.Now().Add(pause).After(deadline) {
-			return nil, fmt.Errorf("gave up after %s, nothing was changed: %w", t.plan.Policy.Patience, err)
+			return nil, fmt.Errorf("gave up after %s, nothing is held: %w", t.plan.Policy.Patience, err)
 		}
 		t.Log.Info(fmt.Sprintf("Busy, trying again in %s", pause), "reason", err)
 		select {
@@ -64,7 +65,7 @@ func (t *taking) waitForQuiet(ctx context.Context, deadline time.Time) error {
 			told = true
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("gave up after %s, nothing was changed: a statement of %s has been running for %s, and a hold would stall everybody behind it: %q: %w",
+			return fmt.Errorf("gave up after %s, nothing is held: a statement of %s has been running for %s, and a hold would stall everybody behind it: %q: %w",
 				t.plan.Policy.Patience, worst.User, worst.Running.Round(time.Second), worst.Text, database.ErrBusy)
 		}
 		select {
@@ -130,7 +131,11 @@ func (w *window) open(ctx context.Context) (err error) {
 		return err
 	}
 	if len(w.plan.Freeze) > 0 {
-		w.guard, err = freeze.Start(ctx, w.plan.Freeze, deadline, filepath.Join(w.RunDir, w.Run.ID+".freeze"))
+		if w.guard, err = freeze.Start(ctx, w.plan.Freeze, deadline, filepath.Join(w.RunDir, w.Run.ID+".freeze")); err == nil {
+			if note := w.guard.Note(); note != "" {
+				w.Log.Debug("The guard is weaker than it should be: " + note)
+			}
+		}
 	}
 	return err
 }

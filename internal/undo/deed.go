@@ -21,6 +21,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Deed says, in words that another process can act on, how one change is taken back.
@@ -39,6 +40,8 @@ type Deed struct {
 	// UntilCommit marks a deed that belongs to the catalogue once the run's point is recorded (a snapshot):
 	// it is taken back only if the run never committed.
 	UntilCommit bool `json:"until_commit,omitempty"`
+	// Limit is how long taking it back may take, where that is longer than usual.
+	Limit time.Duration `json:"limit,omitempty"`
 }
 
 // NewDeed builds a Deed and encodes its args; args must be encodable as JSON, else it panics, as that is a programming error.

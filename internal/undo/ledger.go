@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -33,37 +36,58 @@ type record struct {
 	At       time.Time `json:"at"`
 }
 
+// ErrAlive means that the process of a run still has its ledger: there is nothing to recover.
+var ErrAlive = errors.New("the run is still under way")
+
 type ledger struct {
-	path string
-	file *os.File
+	path   string
+	file   *os.File // locked (flock): who has the lock owns the run
+	broken error    // the file may end in half a line: nothing more is written to it
 }
 
+// createLedger makes the file under another name first, so that a ledger is there with its first line whole, or not at all.
 func createLedger(dir, id, instance string) (*ledger, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open a ledger: %w", err)
 	}
 	path := filepath.Join(dir, id+ledgerSuffix)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a ledger: %w", err)
 	}
 	l := &ledger{path: path, file: f}
 	head := record{Op: opRun, Run: id, Instance: instance, PID: os.Getpid(), Boot: BootID()}
-	if err := errors.Join(l.append(head), syncDir(dir)); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot begin a ledger: %w", err), l.remove())
+	err = errors.Join(lockFile(f), l.append(head))
+	if err == nil {
+		err = errors.Join(os.Rename(path+".new", path), syncDir(dir))
+	}
+	if err != nil {
+		_ = os.Remove(path + ".new")
+		return nil, errors.Join(fmt.Errorf("cannot begin a ledger: %w", err), f.Close())
 	}
 	return l, nil
 }
 
+func lockFile(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrAlive
+	}
+	return err
+}
+
 // reopenLedger continues the ledger of a dead run. A torn last line is cut off first, so that what follows stays readable.
 func reopenLedger(path string) (*ledger, error) {
-	content, err := os.ReadFile(path)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err := lockFile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	content, err := io.ReadAll(f)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	if whole := bytes.LastIndexByte(content, '\n') + 1; whole < len(content) {
 		if err := f.Truncate(int64(whole)); err != nil {
@@ -76,8 +100,8 @@ func reopenLedger(path string) (*ledger, error) {
 // append writes records with one write and one sync. On failure the file is cut back to what it was, so that
 // half a line never stands before a whole one.
 func (l *ledger) append(records ...record) error {
-	if len(records) == 0 {
-		return nil
+	if len(records) == 0 || l.broken != nil {
+		return l.broken
 	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -96,9 +120,12 @@ func (l *ledger) append(records ...record) error {
 		err = l.file.Sync()
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot write the ledger %s: %w", l.path, err), l.file.Truncate(before.Size()))
+		err = fmt.Errorf("cannot write the ledger %s: %w", l.path, err)
+		if cut := l.file.Truncate(before.Size()); cut != nil {
+			l.broken = err
+		}
 	}
-	return nil
+	return err
 }
 
 func (l *ledger) close() error { return l.file.Close() }
@@ -107,7 +134,7 @@ func (l *ledger) remove() error {
 	return errors.Join(l.file.Close(), os.Remove(l.path), syncDir(filepath.Dir(l.path)))
 }
 
-// readLedger returns the run and its receipts as they stand; torn reports that the header itself never became whole.
+// readLedger returns the run and its receipts as they stand. After an error they are what could be read before it.
 func readLedger(path string) (head record, receipts []*Receipt, err error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -119,23 +146,23 @@ func readLedger(path string) (head record, receipts []*Receipt, err error) {
 	for number := 1; lines.Scan(); number++ {
 		var r record
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: %w", number, path, err)
+			return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: %w", number, path, err)
 		}
 		switch r.Op {
 		case opRun:
 			head = r
 		case opPromise:
 			if r.Deed == nil || r.N != len(receipts)+1 {
-				return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: a promise out of order", number, path)
+				return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: a promise out of order", number, path)
 			}
 			receipts = append(receipts, &Receipt{Deed: *r.Deed, n: r.N, begun: true, open: true})
 		case opUndone, opKept:
 			if r.N < 1 || r.N > len(receipts) {
-				return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: deed %d was never promised", number, path, r.N)
+				return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: deed %d was never promised", number, path, r.N)
 			}
 			receipts[r.N-1].open = false
 		default:
-			return head, nil, fmt.Errorf("cannot read line %d of the ledger %s: unknown entry %q", number, path, r.Op)
+			return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: unknown entry %q", number, path, r.Op)
 		}
 	}
 	return head, receipts, lines.Err()

@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// Left is a run whose process did not end it: killed, crashed, rebooted, or stuck.
+// Left is a run whose ledger is there: under way, or killed, crashed, rebooted, or stuck.
 type Left struct {
 	Run      string
 	Instance string
 	PID      int
 	Open     []Deed
+	Err      error // the ledger cannot be read; Open is what could be
 	path     string
 }
 
-// Leftovers lists the ledgers below dir, oldest first; instance "" means all. The caller must hold the instance's lock
-// before it takes one back: only then is the run's process known to be dead.
-func Leftovers(dir, instance string) ([]Left, error) {
+// Leftovers lists the ledgers below dir, oldest first. One that cannot be read hides no other.
+func Leftovers(dir string) ([]Left, error) {
 	paths, err := ledgersIn(dir)
 	if err != nil {
 		return nil, err
@@ -32,14 +32,8 @@ func Leftovers(dir, instance string) ([]Left, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			continue // its run ended just now
 		}
-		if err != nil {
-			return out, err
-		}
-		if instance != "" && head.Instance != instance && head.Run != "" {
-			continue
-		}
-		left := Left{Run: head.Run, Instance: head.Instance, PID: head.PID, path: path}
-		if left.Run == "" { // the header was torn: nothing was ever promised
+		left := Left{Run: head.Run, Instance: head.Instance, PID: head.PID, Err: err, path: path}
+		if left.Run == "" { // only damage tears the first line: it is synced before the ledger has its name
 			left.Run = strings.TrimSuffix(filepath.Base(path), ledgerSuffix)
 		}
 		for _, r := range receipts {
@@ -53,15 +47,23 @@ func Leftovers(dir, instance string) ([]Left, error) {
 }
 
 // TakeBack undoes what the dead run left open, last first, and removes its ledger when nothing is left. Deeds marked
-// UntilCommit are kept if committed(run) says that the catalogue has the run's point. It returns what it took back.
+// UntilCommit are kept if committed(run) says that the catalogue has the run's point. It returns what it took back, ErrAlive if
+// the run's process lives, and Stuck for what it could not take back.
 func (l Left) TakeBack(ctx context.Context, registry Registry, committed func(run string) bool, log *slog.Logger) ([]Deed, error) {
-	_, receipts, err := readLedger(l.path)
+	file, err := reopenLedger(l.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // it ended by itself
+	}
 	if err != nil {
 		return nil, err
 	}
-	file, err := reopenLedger(l.path)
+	head, receipts, err := readLedger(l.path)
+	if err == nil && head.Instance != l.Instance {
+		err = fmt.Errorf("the ledger %s changed hands while it was read", l.path)
+	}
 	if err != nil {
-		return nil, err
+		look := Deed{Title: "read the ledger of the run " + l.Run, Manual: "less " + l.path}
+		return nil, errors.Join(&Stuck{Run: l.Run, Instance: l.Instance, Deed: look, Err: err}, file.close())
 	}
 	run := &Run{ID: l.Run, Instance: l.Instance, ledger: file, registry: registry, log: log, receipts: receipts}
 	var taken []Deed
@@ -88,10 +90,16 @@ func (l Left) TakeBack(ctx context.Context, registry Registry, committed func(ru
 	return taken, errors.Join(unwound, run.End())
 }
 
-// Acknowledge forgets what could not be taken back: a person did it. It returns what is forgotten.
+// Acknowledge forgets what could not be taken back: a person did it. A ledger that cannot be read is kept under another name.
 func (l Left) Acknowledge() error {
-	if err := os.Remove(l.path); err != nil {
+	file, err := reopenLedger(l.path)
+	if err == nil && l.Err != nil {
+		err = os.Rename(l.path, l.path+".unreadable")
+	} else if err == nil {
+		err = os.Remove(l.path)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot acknowledge the run %s: %w", l.Run, err)
 	}
-	return syncDir(filepath.Dir(l.path))
+	return errors.Join(file.close(), syncDir(filepath.Dir(l.path)))
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/holdstill/holdstill/internal/fault"
 )
 
-// cleanupLimit bounds one undo that runs after cancellation.
+// cleanupLimit bounds one undo, which runs after cancellation too, unless its deed says otherwise.
 const cleanupLimit = 10 * time.Minute
 
 // ErrGone marks the error of an undo that found its change ended by somebody else (a lock whose connection was killed, a freeze
 // thawed by its guard): there is nothing left to take back, so the deed closes, but the error tells the caller.
 var ErrGone = errors.New("it had ended before")
 
-// Run is one attempt to do something that must leave nothing behind. It is safe for use by several goroutines.
+// Run is one attempt to do something that must leave nothing behind. One goroutine uses it.
 type Run struct {
 	ID       string
 	Instance string
@@ -135,7 +135,7 @@ func (run *Run) Undo(ctx context.Context, r *Receipt) error {
 		if err := fault.At(r.Deed.Stage + ".undo"); err != nil {
 			return run.undoFailed(r, err)
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(cleanupLimit, r.Deed.Limit))
 		defer cancel()
 		if err := r.undo(ctx); errors.Is(err, ErrGone) {
 			return errors.Join(run.undoFailed(r, err), run.closeDeed(r, opUndone))
@@ -155,6 +155,17 @@ func (run *Run) undoFailed(r *Receipt, err error) error {
 
 // Keep closes a deed that stays: the catalogue, or the user, owns it now.
 func (run *Run) Keep(r *Receipt) error { return run.closeDeed(r, opKept) }
+
+// OpenDeeds counts the deeds that are neither taken back nor kept.
+func (run *Run) OpenDeeds() int {
+	n := 0
+	for _, r := range run.receipts {
+		if r.open {
+			n++
+		}
+	}
+	return n
+}
 
 // KeepCommitted keeps every open deed that belongs to the catalogue once the run's point is recorded.
 func (run *Run) KeepCommitted() error {
@@ -189,7 +200,6 @@ func (run *Run) Unwind(ctx context.Context) error {
 			continue
 		}
 		if err := run.Undo(ctx, r); err != nil && r.open {
-			run.log.Error(err.Error(), "run", run.ID, "stage", r.Deed.Stage)
 			all = append(all, &Stuck{Run: run.ID, Instance: run.Instance, Deed: r.Deed, Err: err})
 		}
 	}

@@ -93,7 +93,7 @@ func TestUnwindStopsForNothingAndSaysWhatIsStuck(t *testing.T) {
 	if err := run.End(); err != nil {
 		t.Fatal(err)
 	}
-	left, err := Leftovers(dir, "shop")
+	left, err := Leftovers(dir)
 	if err != nil || len(left) != 1 || len(left[0].Open) != 1 || left[0].Open[0].Stage != "two" {
 		t.Fatalf("leftovers %+v, error %v", left, err)
 	}
@@ -141,7 +141,15 @@ func TestCommittedDeedsAreKept(t *testing.T) {
 		cut.Deed.UntilCommit = true
 		do(t, run, cut)
 		do(t, run, w.step("lock", false))
-		left, err := Leftovers(dir, "shop") // as after kill -9
+		if left, err := Leftovers(dir); err != nil || len(left) != 1 {
+			t.Fatal(left, err)
+		} else if _, err := left[0].TakeBack(t.Context(), w.registry(), never, quiet); !errors.Is(err, ErrAlive) {
+			t.Fatalf("a run that lives was taken back: %v", err)
+		}
+		if err := run.ledger.close(); err != nil { // as kill -9 does
+			t.Fatal(err)
+		}
+		left, err := Leftovers(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +179,7 @@ func TestLedgerTornAtEveryByte(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(torn, "run-1.ledger"), []byte(whole[:n]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		left, err := Leftovers(torn, "")
+		left, err := Leftovers(torn)
 		if err != nil || len(left) != 1 {
 			t.Fatalf("torn at %d: %+v, %v", n, left, err)
 		}
@@ -225,4 +233,33 @@ func mustBeGone(t *testing.T, dir string) {
 	if left, err := ledgersIn(dir); err != nil || len(left) != 0 {
 		t.Fatalf("ledgers left: %v, %v", left, err)
 	}
+}
+
+// One ledger that cannot be read hides no other, is told as stuck, and can be put aside.
+func TestUnreadableLedger(t *testing.T) {
+	w := &world{}
+	run, dir := begin(t, w)
+	do(t, run, w.step("one", false))
+	if err := run.ledger.close(); err != nil {
+		t.Fatal(err)
+	}
+	bad := filepath.Join(dir, "bad.ledger")
+	if err := os.WriteFile(bad, []byte(`{"op":"run","run":"bad","instance":"other"}`+"\nnonsense\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	left, err := Leftovers(dir)
+	if err != nil || len(left) != 2 || left[0].Instance != "other" || left[0].Err == nil {
+		t.Fatalf("%+v, %v", left, err)
+	}
+	var stuck *Stuck
+	if _, err := left[0].TakeBack(t.Context(), w.registry(), never, quiet); !errors.As(err, &stuck) {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := left[1].TakeBack(t.Context(), w.registry(), never, quiet); err != nil || len(w.names) > 0 {
+		t.Fatalf("left %v, error %v", w.names, err)
+	}
+	if err := left[0].Acknowledge(); err != nil {
+		t.Fatal(err)
+	}
+	mustBeGone(t, dir)
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +15,8 @@ import (
 // serverGroups are those of an option file that any of the products may read for its socket; the versioned ones are found
 // once the version is known, by the makes.
 var serverGroups = []string{"client-server", "server", "mysqld", "mariadb", "mariadbd"}
+
+const usualPort = "3306"
 
 // usualSockets are where Debian, Red Hat and the upstream packages put it.
 var usualSockets = []string{"/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"}
@@ -42,7 +43,7 @@ func listens(files optionfile.Files, arguments []string) (socket, port string, e
 	if err != nil {
 		return "", "", err
 	}
-	options := map[string]string{"port": "3306"}
+	options := map[string]string{"port": usualPort}
 	for _, o := range optionfile.Merge(read, arguments) {
 		options[o.Name] = o.Value
 	}
@@ -65,17 +66,24 @@ func usualSocket() string {
 	return usualSockets[0]
 }
 
-// Discover makes a configuration of the servers that run on this machine: one is called "local", several "local-PORT".
+// Local is the name of the server that listens on the usual port, where nothing is configured.
+const Local = "local"
+
+// Discover makes a configuration of the servers that run on this machine: the one with the usual port is "local", others are
+// "local-PORT". So a name does not depend on what else runs. Servers whose socket we cannot see (in a container) are
+// left out.
 func Discover(context.Context) (*config.Config, error) {
 	c := &config.Config{Instances: map[string]*config.Instance{}}
-	processes := serverProcesses()
-	for pid, arguments := range processes {
+	for pid, arguments := range serverProcesses() {
 		socket, port, err := listens(optionfile.ServerFiles(arguments), arguments)
 		if err != nil {
-			return nil, fmt.Errorf("cannot find the socket of the server with process id %d: %w", pid, err)
+			continue
 		}
-		name := "local"
-		if len(processes) > 1 {
+		if _, err := os.Stat(socket); err != nil {
+			continue
+		}
+		name := Local
+		if port != usualPort {
 			name += "-" + port
 		}
 		if c.Instances[name] != nil { // two servers in two network namespaces

@@ -206,7 +206,10 @@ func (h *hold) release(ctx context.Context) error {
 	if !h.isHolding() {
 		return nil
 	}
-	_, err := h.pinned.ExecContext(context.WithoutCancel(ctx), strings.Join(h.say.Release, "; "))
+	// A server that does not answer is told by the end of the connection, which is what the end of the context makes of it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goneLimit)
+	defer cancel()
+	_, err := h.pinned.ExecContext(ctx, strings.Join(h.say.Release, "; "))
 	h.setWindow(func(w *database.Window) { w.Released = time.Now() })
 	h.setHolding(false)
 	why := h.dog.stop()
@@ -220,31 +223,45 @@ func (h *hold) release(ctx context.Context) error {
 	return h.lost(err)
 }
 
-// letGo releases whatever a failed attempt took, so that a failure holds nothing.
+// letGo releases whatever a failed attempt took, so that a failure holds nothing. If that fails the hold still counts as
+// held, and the deed's undo tries again.
 func (h *hold) letGo() error {
 	h.dog.stop()
-	defer h.setHolding(false)
 	if !h.entered && !h.isHolding() {
 		return nil
 	}
-	for range 2 { // a KILL QUERY that came late hits the release itself
-		_, err := h.pinned.ExecContext(context.Background(), strings.Join(h.say.Release, "; "))
-		if err == nil || !waited(err) {
-			h.setWindow(func(w *database.Window) { w.Released = time.Now() })
-			h.entered = false
-			if err != nil {
-				return h.ensureGone()
-			}
-			return nil
-		}
+	err := h.sayRelease()
+	if err != nil {
+		err = h.ensureGone()
 	}
-	return h.ensureGone()
+	if err == nil {
+		h.setWindow(func(w *database.Window) { w.Released = time.Now() })
+		h.setHolding(false)
+		h.entered = false
+	}
+	return err
 }
 
-// lost says ErrHoldLost after making sure that the server dropped the connection.
+// sayRelease says it twice if need be: a KILL QUERY that came late hits the release itself.
+func (h *hold) sayRelease() (err error) {
+	for range 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), goneLimit)
+		_, err = h.pinned.ExecContext(ctx, strings.Join(h.say.Release, "; "))
+		cancel()
+		if err == nil || !waited(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// lost says ErrHoldLost once it is sure that the server dropped the connection; until then the hold may still be there.
 func (h *hold) lost(cause error) error {
+	if err := h.ensureGone(); err != nil {
+		return fmt.Errorf("cannot make sure that the hold is gone: %w", errors.Join(cause, err))
+	}
 	h.entered = false
-	return errors.Join(fmt.Errorf("%w: %w", database.ErrHoldLost, cause), h.ensureGone())
+	return fmt.Errorf("%w: %w", database.ErrHoldLost, cause)
 }
 
 // ensureGone kills the pinned connection and waits until the server forgot it: then nothing of ours holds or waits.
@@ -263,8 +280,13 @@ func (h *hold) ensureGone() error {
 	return err
 }
 
-func (h *hold) interrupt() {
-	_, _ = h.control.ExecContext(context.Background(), fmt.Sprintf("KILL QUERY %d", h.pinned.id))
+func (h *hold) interrupt() { h.kill("QUERY") }
+
+// kill breaks the pinned connection, or what it says, from outside. It does not wait for long for a server that does not answer.
+func (h *hold) kill(what string) {
+	ctx, cancel := context.WithTimeout(context.Background(), goneLimit)
+	defer cancel()
+	_, _ = h.control.ExecContext(ctx, fmt.Sprintf("KILL %s %d", what, h.pinned.id))
 }
 
 // Close gives back what is still taken and closes the connections.

@@ -2,7 +2,6 @@ package family
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -63,7 +62,7 @@ func (d *watchdog) waitForGrant(ctx context.Context, patience time.Time) bool {
 
 func (d *watchdog) kill(why string) {
 	d.why = why
-	_, _ = d.hold.control.ExecContext(context.Background(), fmt.Sprintf("KILL CONNECTION %d", d.hold.pinned.id))
+	d.hold.kill("CONNECTION")
 }
 
 // granted tells it that the stalling statement was answered.

@@ -192,7 +192,7 @@ func OpenBelow(t testing.TB, pid int, dir string) []string {
 // TakeBack does what `holdstill recover` does after a run was killed.
 func (k Kit) TakeBack(t testing.TB) []undo.Deed {
 	t.Helper()
-	left, err := undo.Leftovers(k.Ledgers, "")
+	left, err := undo.Leftovers(k.Ledgers)
 	if err != nil {
 		t.Fatal(err)
 	}
