@@ -59,7 +59,7 @@ func (a *app) instancesLeft(ctx context.Context, args []string) ([]string, error
 	}
 	if !slices.Contains(names, args[0]) {
 		if _, err := a.instance(ctx, args); err != nil {
-			return nil, fmt.Errorf("%w, and no run of it left anything: %w", err, catalog.ErrNotFound)
+			return nil, withHint{fmt.Errorf("no run of %q left anything, and %v: %w", args[0], err, catalog.ErrNotFound), "see holdstill doctor for the names"}
 		}
 	}
 	return args, nil

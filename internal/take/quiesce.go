@@ -115,7 +115,6 @@ const ServiceKind = "service"
 func (t *taking) stopService(ctx context.Context) (*undo.Receipt, error) {
 	s, server := *t.plan.Service, service.ProcessOf(t.facts.Process.PID)
 	s.Mark = filepath.Join(t.RunDir, t.Run.ID+".stop")
-	defer os.Remove(s.Mark)
 	begun := time.Now()
 	deed := undo.NewDeed(ServiceKind, "service", "stop "+s.Title(), s.StartCommand(), ServiceArgs{Service: s, Server: server, Endpoint: t.Endpoint})
 	deed.Limit = s.Timeout + time.Minute

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,28 +132,46 @@ func (s *shop) stalled() bool {
 	return s.server.Exec(ctx, "SET SESSION lock_wait_timeout = 1", "INSERT INTO sampledb.probe VALUES (1)") != nil
 }
 
-// TestStuckBlocksAndIsTold makes an undo impossible: the message says what to type, the exit code is 6, new runs are blocked, and
-// --acknowledge ends it.
+// TestStuckBlocksAndIsTold leaves a deed that nobody here can undo (a newer version's): the message says what to type, the exit code is
+// 6, new runs are blocked, and --acknowledge tries once more and then ends it.
 func TestStuckBlocksAndIsTold(t *testing.T) {
-	s := openReplica(t, must(lab.Find("mariadb-10.11"))(t), onBtrfs)
-	right := must(os.ReadFile(s.config))(t)
-	s.withFault("service.acted:kill", "backup", "--mode", "cold").want(t, -1)
-	// The service cannot be started any more.
-	check(t, os.Chmod(filepath.Join(s.server.Dir, "service"), 0o000))
-	check(t, os.Rename(filepath.Join(s.server.Dir, "service"), filepath.Join(s.server.Dir, "service.gone")))
-	o := s.holdstill("recover").want(t, 6)
-	contains(t, o.stderr, "type: ", "service")
-	s.holdstill("backup").want(t, 6)
-	check(t, os.Rename(filepath.Join(s.server.Dir, "service.gone"), filepath.Join(s.server.Dir, "service")))
-	check(t, os.Chmod(filepath.Join(s.server.Dir, "service"), 0o755))
-	check(t, os.WriteFile(s.config, right, 0o600))
-	s.holdstill("recover").want(t, 0)
-	s.usable()
-	s.backup()
-
-	s.withFault("service.acted:kill", "backup", "--mode", "cold").want(t, -1)
-	s.holdstill("recover", "--acknowledge").want(t, 0)
+	s := open(t, must(lab.Find("mariadb-10.11"))(t), onBtrfs)
+	runs := filepath.Join(s.state, "runs")
+	check(t, os.MkdirAll(runs, 0o700))
+	ledger := `{"op":"run","run":"r1","instance":"shop"}
+{"op":"promise","n":1,"deed":{"kind":"warp","stage":"hold","title":"bend space","manual":"unbend --space"}}
+`
+	check(t, os.WriteFile(filepath.Join(runs, "r1.ledger"), []byte(ledger), 0o600))
+	contains(t, s.holdstill("recover").want(t, 6).stderr, "bend space", "type: unbend --space", "then: holdstill recover")
+	contains(t, s.holdstill("backup").want(t, 6).stderr, "type: unbend --space")
+	contains(t, s.holdstill("--json", "backup").want(t, 6).stdout, `"code": 6`, "type: unbend --space")
+	contains(t, s.holdstill("recover", "--acknowledge").want(t, 0).stdout, "acknowledged, not taken back: bend space")
 	contains(t, s.holdstill("recover").want(t, 0).stdout, "nothing was left behind")
+	s.backup()
+}
+
+// TestRecoverLeavesLivingRunsAlone runs recover beside a run that is under way, and beside a ledger that is damaged.
+func TestRecoverLeavesLivingRunsAlone(t *testing.T) {
+	s := open(t, must(lab.Find("mariadb-10.11"))(t), onBtrfs)
+	cmd := s.command(t.Context(), faulty, "cut.finished:hang", "backup")
+	check(t, cmd.Start())
+	time.Sleep(2 * time.Second)
+	runs := filepath.Join(s.state, "runs")
+	living := names(t, runs)
+	check(t, os.WriteFile(filepath.Join(runs, "damaged.ledger"), []byte("nonsense\n"), 0o600))
+	o := s.holdstill("recover").want(t, 6)
+	contains(t, o.stderr, "damaged.ledger", "Not touched")
+	s.holdstill("recover", "--acknowledge").want(t, 0)
+	if now := names(t, runs); len(living) != 1 || !slices.Contains(now, living[0]) || len(s.cuts()) != 1 {
+		t.Errorf("ledgers %v, now %v; cuts %v", living, now, s.cuts())
+	}
+	check(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	s.holdstill("recover").want(t, 0)
+	if cuts := s.cuts(); len(cuts) > 0 {
+		t.Errorf("cuts left: %v", cuts)
+	}
+	s.holdstill("recover", "shpo").want(t, 4)
 }
 
 // TestNoSecretAnywhere runs with an account that has a password and looks for it: argv and environment of every process, state, logs.
