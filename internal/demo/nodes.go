@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,17 +55,14 @@ func (d *demo) build(ctx context.Context) error {
 	var both errgroup.Group // not with a context of its own: its name would be in every error
 	for _, name := range []string{nodeA, nodeB} {
 		n := d.nodes[name]
-		both.Go(func() error {
-			server, err := d.lab.Server(ctx, build, lab.Spec{
-				Name: name, Datadir: n.datadir(), Subvolume: n.disk.FS == "btrfs",
-				Netns: network.Netns(name), Bind: n.address,
-			})
-			if err != nil {
-				return err
-			}
-			n.server = server
-			return server.Start(ctx)
-		})
+		// One after the other: two mariadb-install-db at once fail now and then.
+		if n.server, err = d.lab.Server(ctx, build, lab.Spec{
+			Name: name, Datadir: n.datadir(), Subvolume: n.disk.FS == "btrfs",
+			Netns: network.Netns(name), Bind: n.address,
+		}); err != nil {
+			return errors.Join(err, both.Wait())
+		}
+		both.Go(func() error { return n.server.Start(ctx) })
 	}
 	if err := both.Wait(); err != nil {
 		return err
