@@ -172,6 +172,7 @@ func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (re
 	deps.StartService = func(ctx context.Context) error {
 		return s.Up(ctx, service.Process{}, func(ctx context.Context) error { return wire.Ping(ctx, endpoint) })
 	}
+	deps.StopCommand = s.StopCommand()
 	deps.StopService = func(ctx context.Context) error {
 		return s.Down(ctx, wire.ServerProcess(ctx, endpoint))
 	}

@@ -62,7 +62,7 @@ func (j *Job) startService(ctx context.Context) error {
 	if stop := j.deps.StopService; stop != nil {
 		back = func(ctx context.Context) error { return errors.Join(stop(ctx), stopServer(ctx, args)) }
 	}
-	deed := deedOf(kindService, "server", "start the service of "+j.Plan.Request.Point.Instance, "stop the service of "+j.Plan.Request.Point.Instance, args)
+	deed := deedOf(kindService, "server", "start the service of "+j.Plan.Request.Point.Instance, j.deps.StopCommand, args)
 	_, err := actFor(ctx, j, deed, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, j.deps.StartService(ctx)
 	}, back)

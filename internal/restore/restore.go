@@ -61,6 +61,8 @@ type Deps struct {
 	StartService func(context.Context) error
 	// StopService stops it again, if InPlace fails after it was started.
 	StopService func(context.Context) error
+	// StopCommand is what a person would type for it.
+	StopCommand string
 	// Progress gets events; nil means none are wanted. It must not block.
 	Progress func(Event)
 	Log      *slog.Logger
