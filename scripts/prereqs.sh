@@ -8,7 +8,10 @@ want=(mariadb-server mariadb-client btrfs-progs xfsprogs e2fsprogs iproute2 util
 case ${1:-demo} in
 demo) ;;
 # patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh
-test) want+=(mariadb-backup patchelf libaio1 libnuma1) ;;
+test)
+  want+=(mariadb-backup patchelf libaio1 libnuma1)
+  command -v npm >/dev/null || want+=(npm) # mysql-5.7 comes from there
+  ;;
 *) echo "usage: $0 [demo|test]" >&2; exit 64 ;;
 esac
 

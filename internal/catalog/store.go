@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/fault"
 )
 
@@ -58,7 +59,7 @@ func (s *Store) Put(p *Point) error {
 	if err := renameio.WriteFile(s.file(p.ID), append(content, '\n'), 0o600, renameio.IgnoreUmask()); err != nil {
 		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := durable.SyncDir(s.dir); err != nil {
 		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
 	}
 	return fault.At("record.written")
@@ -69,7 +70,7 @@ func (s *Store) Forget(id string) error {
 	if err := os.Remove(s.file(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot forget the point %s: %w", id, err)
 	}
-	return syncDir(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 // List returns the points, oldest first; instance "" means all. A file that cannot be read is an error that names it,
@@ -166,12 +167,4 @@ func pick(points []*Point, instance, name string, back int) (*Point, error) {
 		back--
 	}
 	return nil, fmt.Errorf("no restore point %q: %w", name, ErrNotFound)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

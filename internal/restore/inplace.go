@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/holdstill/holdstill/internal/durable"
 )
 
 // inPlace puts the point where the instance's own data are. Those are kept aside, and come back if anything fails.
@@ -44,7 +46,7 @@ func (j *Job) aside(ctx context.Context) error {
 		if where := serverAt(dir); where != "" {
 			return fmt.Errorf("cannot set %s aside: a server is running there: %s", dir, where)
 		}
-		return errors.Join(os.Rename(dir, args.Aside), syncDir(filepath.Dir(dir)))
+		return errors.Join(os.Rename(dir, args.Aside), durable.SyncDir(filepath.Dir(dir)))
 	})
 	j.Result.Aside = args.Aside
 	return err

@@ -2,11 +2,12 @@ package restore
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/holdstill/holdstill/internal/durable"
 )
 
 const optionFileName = "my.cnf"
@@ -91,17 +92,5 @@ func (f *OptionFile) write(path string) error {
 	if err := renameio.WriteFile(path, []byte(f.Text()), 0o644, renameio.IgnoreUmask()); err != nil {
 		return fmt.Errorf("cannot write the option file %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if closing := d.Close(); err == nil {
-		err = closing
-	}
-	return err
+	return durable.SyncDir(filepath.Dir(path))
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/snapshot"
 )
@@ -80,7 +81,7 @@ func (j *Job) place(ctx context.Context, a placeArgs) error {
 	if err := unix.Rename(a.Staging, a.Datadir); err != nil {
 		return fmt.Errorf("cannot put the data directory in its place: %w", err)
 	}
-	return syncDir(filepath.Dir(a.Datadir))
+	return durable.SyncDir(filepath.Dir(a.Datadir))
 }
 
 // fill puts all files into dir, which gets the run's mark before anything else.

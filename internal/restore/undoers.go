@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/undo"
 )
 
@@ -60,7 +61,7 @@ func mark(dir, run string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close(), syncDir(dir))
+	return errors.Join(f.Sync(), f.Close(), durable.SyncDir(dir))
 }
 
 // claim marks a directory that must be empty. Two runs that do so at one time both see the other's mark, and neither goes on.
@@ -186,7 +187,7 @@ func bringBack(_ context.Context, a asideArgs) error {
 	if err := os.Remove(a.Datadir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the old data are in %s, but something is in their place: %w", a.Aside, err)
 	}
-	return errors.Join(os.Rename(a.Aside, a.Datadir), syncDir(filepath.Dir(a.Datadir)))
+	return errors.Join(os.Rename(a.Aside, a.Datadir), durable.SyncDir(filepath.Dir(a.Datadir)))
 }
 
 func chown(path string, uid, gid int) error {

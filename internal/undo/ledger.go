@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdstill/holdstill/internal/durable"
 )
 
 const (
@@ -59,7 +61,7 @@ func createLedger(dir, id, instance string) (*ledger, error) {
 	head := record{Op: opRun, Run: id, Instance: instance, PID: os.Getpid(), Boot: BootID()}
 	err = errors.Join(lockFile(f), l.append(head))
 	if err == nil {
-		err = errors.Join(os.Rename(path+".new", path), syncDir(dir))
+		err = errors.Join(os.Rename(path+".new", path), durable.SyncDir(dir))
 	}
 	if err != nil {
 		_ = os.Remove(path + ".new")
@@ -131,7 +133,7 @@ func (l *ledger) append(records ...record) error {
 func (l *ledger) close() error { return l.file.Close() }
 
 func (l *ledger) remove() error {
-	return errors.Join(l.file.Close(), os.Remove(l.path), syncDir(filepath.Dir(l.path)))
+	return errors.Join(l.file.Close(), os.Remove(l.path), durable.SyncDir(filepath.Dir(l.path)))
 }
 
 // readLedger returns the run and its receipts as they stand. After an error they are what could be read before it.
@@ -180,14 +182,6 @@ func ledgersIn(dir string) ([]string, error) {
 		}
 	}
 	return out, err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // BootID is the kernel's id of this boot, or "" where there is none.

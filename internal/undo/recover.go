@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/holdstill/holdstill/internal/durable"
 )
 
 // Left is a run whose ledger is there: under way, or killed, crashed, rebooted, or stuck.
@@ -101,5 +103,5 @@ func (l Left) Acknowledge() error {
 	if err != nil {
 		return fmt.Errorf("cannot acknowledge the run %s: %w", l.Run, err)
 	}
-	return errors.Join(file.close(), syncDir(filepath.Dir(l.path)))
+	return errors.Join(file.close(), durable.SyncDir(filepath.Dir(l.path)))
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/undo"
@@ -92,7 +93,7 @@ func checkSpace(image *os.File) error {
 func (p *part) create() error {
 	dir := filepath.Dir(p.ref.Detail[detailPath])
 	if err := os.Mkdir(dir, 0o700); err == nil {
-		err = syncDir(filepath.Dir(dir))
+		err = durable.SyncDir(filepath.Dir(dir))
 		if err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (p *part) settle() error {
 	if err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return &os.LinkError{Op: "link", Old: self, New: path, Err: err}
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // Close closes what Prepare opened. Clones that have no name yet are gone with it.
