@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/snapshot"
+	"github.com/holdstill/holdstill/internal/wire"
 )
 
 func (a *app) doctor() *cobra.Command {
@@ -34,8 +37,16 @@ application consistency.`,
 				return err
 			}
 			defer q.close()
+			strays, err := a.strays(cmd.Context(), q.plan.Units)
+			if err != nil {
+				return err
+			}
+			for _, ref := range strays {
+				q.plan.Warnings = append(q.plan.Warnings, fmt.Sprintf(
+					"the %s snapshot %s belongs to no point of this catalogue: it is of a run under way, of a lost catalogue, or of another HOLDSTILL_STATE", ref.Provider, ref.Name))
+			}
 			if a.json {
-				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan})
+				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan, "strays": strays})
 			} else {
 				printFacts(a.stdout, q)
 				printPlan(a.stdout, q)
@@ -46,6 +57,38 @@ application consistency.`,
 			return err
 		},
 	}
+}
+
+// strays lists, from the storage itself, the snapshots that no point refers to.
+func (a *app) strays(ctx context.Context, units []snapshot.Unit) ([]snapshot.Ref, error) {
+	points, err := a.catalogue().List("")
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, p := range points {
+		for _, ref := range p.Snapshot.Refs {
+			known[ref.Provider+ref.Name] = true
+		}
+	}
+	out := []snapshot.Ref{}
+	for _, unit := range units {
+		provider, err := wire.ProviderNamed(unit.Provider)
+		if err != nil {
+			return nil, err
+		}
+		found, err := provider.Find(ctx, unit, "")
+		if err != nil {
+			return nil, fmt.Errorf("cannot list the snapshots on the %s: %w", unit.Why, err)
+		}
+		for _, ref := range found {
+			if !known[ref.Provider+ref.Name] {
+				known[ref.Provider+ref.Name] = true
+				out = append(out, ref)
+			}
+		}
+	}
+	return out, nil
 }
 
 func printFacts(w io.Writer, q *inquiry) {

@@ -254,6 +254,10 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("--json %v: exit code %d, want %d and an error document:\n%s", c.args, j.code, c.code, j.stdout)
 		}
 	}
+	known := s.state
+	s.state += "-lost" // a catalogue that is lost hides no snapshot: the storage itself tells of it
+	contains(t, s.holdstill("doctor").want(t, 0).stdout, p.ID, "belongs to no point")
+	s.state = known
 	s.holdstill("points", "unpin", p.ID).want(t, 0)
 	s.holdstill("points", "rm", p.ID).want(t, 0)
 	if cuts := s.cuts(); len(cuts) > 0 {
