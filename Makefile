@@ -6,7 +6,9 @@ BIN := bin/holdstill
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/holdstill/holdstill/internal/cli.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MATRIX ?= mariadb-11.8 mysql-9.7 mysql-5.7
+# The servers that the tests want beside the system's own: all, or those that HOLDSTILL_MATRIX names (with commas).
+comma := ,
+MATRIX ?= $(filter-out mariadb-10.11,$(if $(HOLDSTILL_MATRIX),$(subst $(comma), ,$(HOLDSTILL_MATRIX)),mariadb-11.8 mysql-9.7 mysql-5.7))
 
 .PHONY: help build demo test unit lint bench servers install clean
 
