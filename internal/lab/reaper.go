@@ -39,8 +39,18 @@ func (l *Lab) startReaper() error {
 	if err != nil {
 		return err
 	}
+	ready, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
 	l.reaper, l.pipe = cmd, pipe
-	return cmd.Start()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(ready, make([]byte, len("ready\n"))); err != nil {
+		return fmt.Errorf("it ended before it was ready: %w", errors.Join(err, cmd.Wait()))
+	}
+	return nil
 }
 
 // Close takes everything back and waits until it is gone. What could not be taken back is in the error.

@@ -81,6 +81,7 @@ left() {
 main() {
   exec 9<"$list"
   flock -n 9 || { echo "reaper: $dir is in use" >&2; exit 75; }
+  echo ready; exec >/dev/null # the maker waits for this: from here on nobody else can reap the lab
   while read -r word; do [ "$word" = keep ] && exit 3; done
   thaw_all
   kill_all
