@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdstill/holdstill/internal/lab"
 	"github.com/holdstill/holdstill/internal/lab/labtest"
@@ -41,8 +42,12 @@ func openReplica(t *testing.T, build lab.Build, storage string) *shop {
 	check(t, source.Start(t.Context()))
 	s := openIn(t, l, build, storage, "shop", lab.Spec{Options: []string{"read-only=1"}})
 	check(t, lab.Replicate(t.Context(), source, s.server, lab.ReplicateOptions{GTID: true}))
-	writer := must(source.Write(t.Context(), lab.WriterOptions{Workers: 1}))(t)
+	// Slow enough for an applier on a busy machine: a new replica has to come near.
+	writer := must(source.Write(t.Context(), lab.WriterOptions{Workers: 1, Pause: 30 * time.Millisecond}))(t)
 	t.Cleanup(func() { writer.Stop() })
+	for deadline := time.Now().Add(20 * time.Second); s.threads() != "applier,receiver" && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+	}
 	return s
 }
 
