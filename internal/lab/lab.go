@@ -45,7 +45,8 @@ type Lab struct {
 // plain paths need no quoting in option files, mountinfo, shell scripts and DSNs.
 var plain = regexp.MustCompile(`^/[A-Za-z0-9._+@/-]+$`)
 
-// New makes a lab in dir, which must be absent or empty, and starts its reaper.
+// New makes a lab in dir, which must be absent or empty, and starts its reaper. Close removes dir too, so a directory that others use
+// as well, such as /var/tmp, is refused even while it is empty.
 func New(dir string) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("a lab needs root, for mounts and namespaces")
@@ -81,6 +82,13 @@ func prepare(dir string) (string, error) {
 	}
 	if err := checkPath(dir); err != nil {
 		return dir, err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return dir, err
+	}
+	if info.Mode()&os.ModeSticky != 0 || info.Mode().Perm()&0o022 != 0 {
+		return dir, fmt.Errorf("others may write in it (%s), and a lab removes its directory at the end: name one below it", info.Mode())
 	}
 	found, err := os.ReadDir(dir)
 	if err != nil {

@@ -205,15 +205,29 @@ func TestCloseKillsTheAdopted(t *testing.T) {
 	}
 }
 
+// TestNewRefuses stays below a directory of its own: a lab that is made by mistake removes what it was made in.
 func TestNewRefuses(t *testing.T) {
-	for _, dir := range []string{"/", "/lab-at-the-top", "/var/tmp", "/var/tmp/a b/c"} {
-		if _, err := lab.New(dir); err == nil {
+	own, err := os.MkdirTemp("/var/tmp", "holdstill-test-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(own) })
+	in := func(name string) string { return filepath.Join(own, name) }
+	must(t, os.Mkdir(in("shared"), 0o755))
+	must(t, os.Chmod(in("shared"), 0o777|os.ModeSticky)) // as /var/tmp, and empty
+	must(t, os.MkdirAll(in("full/thing"), 0o755))
+
+	for _, dir := range []string{"/", "/lab-at-the-top", in("shared"), in("full"), in("a b/c")} {
+		l, err := lab.New(dir)
+		if err == nil {
 			t.Errorf("New(%q) made a lab", dir)
+			_ = l.Close()
 		}
 	}
-	for _, dir := range []string{"/lab-at-the-top", "/var/tmp/a b"} {
+	for _, dir := range []string{"/lab-at-the-top", in("a b")} {
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("New left %q", dir)
 		}
+	}
+	if info, err := os.Stat(in("shared")); err != nil || info.Mode().Perm() != 0o777 {
+		t.Errorf("the shared directory is not as it was: %v, %v", info, err)
 	}
 }

@@ -40,7 +40,7 @@ func (s *shop) look() world {
 
 // threads counts the replication threads that the server itself shows in its process list.
 func (s *shop) threads() string {
-	return s.value("SELECT GROUP_CONCAT(DISTINCT CASE WHEN STATE LIKE '%master to send%' OR STATE LIKE '%source to send%' THEN 'receiver' ELSE 'applier' END) FROM information_schema.PROCESSLIST WHERE USER = 'system user' AND (COMMAND IN ('Slave_IO','Slave_SQL','Connect','Query'))")
+	return s.value("SELECT GROUP_CONCAT(DISTINCT CASE WHEN STATE LIKE '%master to send%' OR STATE LIKE '%source to send%' THEN 'receiver' ELSE 'applier' END ORDER BY 1) FROM information_schema.PROCESSLIST WHERE USER = 'system user' AND (COMMAND IN ('Slave_IO','Slave_SQL','Connect','Query'))")
 }
 
 // cuts lists the snapshots on the storage with tools that are not ours.
