@@ -2,7 +2,9 @@
 // It does nothing unless the binary was built with the tag "fault".
 //
 // HOLDSTILL_FAULT=BOUNDARY:KIND[:N] acts at the Nth passage (default 1): "kill" sends SIGKILL to ourselves, "error"
-// returns ErrInjected, "hang" never returns, "sleep" returns after three seconds.
+// returns ErrInjected, "enospc" and "erofs" return it as the error of a disk that is full or has become read-only, "hang" never
+// returns, "sleep" returns after three seconds, "pause" returns when the file that HOLDSTILL_FAULT_GATE names is gone (at most
+// two minutes later), so that a campaign can do to the world what it likes meanwhile.
 package fault
 
 import "errors"
@@ -19,7 +21,7 @@ var stages = []string{
 var moments = []string{"promise", "act", "acted", "undo", "undone"}
 
 // others are boundaries that are no step's.
-var others = []string{"facts.read", "ledger.begun", "cut.finished", "record.write", "record.written", "keep.written"}
+var others = []string{"facts.read", "ledger.begun", "ledger.append", "cut.finished", "record.write", "record.written", "keep.written"}
 
 // Boundaries lists every place where a fault can be injected.
 func Boundaries() []string {

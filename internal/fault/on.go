@@ -17,8 +17,12 @@ import (
 // Enabled reports whether this binary can inject faults.
 const Enabled = true
 
-// pause is how long the kind "sleep" takes.
-const pause = 3 * time.Second
+const (
+	sleepFor = 3 * time.Second // of the kind "sleep"
+	gateFor  = 2 * time.Minute // of the kind "pause", whose maker may be dead
+)
+
+var errnos = map[string]error{"enospc": syscall.ENOSPC, "erofs": syscall.EROFS}
 
 var passages atomic.Int64
 
@@ -47,8 +51,13 @@ func At(boundary string) error {
 	case "hang":
 		sleepForever()
 	case "sleep":
-		time.Sleep(pause)
+		time.Sleep(sleepFor)
 		return nil
+	case "pause":
+		waitAtGate()
+		return nil
+	case "enospc", "erofs":
+		return fmt.Errorf("%w at %s: %w", ErrInjected, boundary, errnos[kind])
 	}
 	return fmt.Errorf("%w at %s", ErrInjected, boundary)
 }
@@ -57,6 +66,16 @@ func At(boundary string) error {
 func sleepForever() {
 	for {
 		time.Sleep(time.Hour)
+	}
+}
+
+// waitAtGate only looks: nothing may be written here, file systems may be frozen. The gate must lie on a tmpfs.
+func waitAtGate() {
+	gate := os.Getenv("HOLDSTILL_FAULT_GATE")
+	for end := time.Now().Add(gateFor); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if _, err := os.Lstat(gate); err != nil {
+			return
+		}
 	}
 }
 

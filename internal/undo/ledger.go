@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdstill/holdstill/internal/durable"
+	"github.com/holdstill/holdstill/internal/fault"
 )
 
 const (
@@ -104,6 +105,9 @@ func reopenLedger(path string) (*ledger, error) {
 func (l *ledger) append(records ...record) error {
 	if len(records) == 0 || l.broken != nil {
 		return l.broken
+	}
+	if err := fault.At("ledger.append"); err != nil {
+		return fmt.Errorf("cannot write the ledger %s: %w", l.path, err)
 	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
