@@ -49,7 +49,8 @@ type Point struct {
 	ID                string             `json:"id"`
 	Instance          string             `json:"instance"`
 	Host              string             `json:"host"`
-	TakenAt           time.Time          `json:"taken_at"`
+	TakenAt           time.Time          `json:"taken_at"` // by the machine's clock, which may have been set back since
+	Sequence          int64              `json:"sequence"` // the order in which points were recorded; 0 in entries from before there was one
 	Status            Status             `json:"status"`
 	Pinned            bool               `json:"pinned"`
 	Consistency       Consistency        `json:"consistency"`

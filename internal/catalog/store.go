@@ -5,9 +5,13 @@
 //
 // One file a point, STATE/points/ID.json, mode 0600, the JSON of Point with the keys of the command line. It is written beside
 // its name, synced, renamed, and the directory synced: a reader sees a whole point or none.
+//
+// Points are ordered by their sequence, not by taken_at: a clock that is set back an hour must not make a point of before that
+// hour the latest one.
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +48,18 @@ func (s *Store) Has(id string) bool {
 	return err == nil
 }
 
-// Put records a point, or records it anew.
+// Record enters a new point, behind all that are known; a point that cannot be read counts for nothing. Two instances may record
+// at one moment and get the same number: then the clock decides between them, as nobody asks which was first.
+func (s *Store) Record(p *Point) error {
+	points, _ := s.List("") // what it cannot read is told by points list, and is no reason to lose a point
+	p.Sequence = 1
+	if len(points) > 0 {
+		p.Sequence = points[len(points)-1].Sequence + 1
+	}
+	return s.Put(p)
+}
+
+// Put writes the entry of a point, for the first time or anew.
 func (s *Store) Put(p *Point) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
@@ -95,13 +110,12 @@ func (s *Store) List(instance string) ([]*Point, error) {
 			points = append(points, p)
 		}
 	}
-	slices.SortFunc(points, func(a, b *Point) int {
-		if c := a.TakenAt.Compare(b.TakenAt); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	slices.SortFunc(points, byAge)
 	return points, errors.Join(faults...)
+}
+
+func byAge(a, b *Point) int {
+	return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), a.TakenAt.Compare(b.TakenAt), strings.Compare(a.ID, b.ID))
 }
 
 func read(name string) (*Point, error) {

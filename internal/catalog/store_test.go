@@ -50,6 +50,32 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A clock that was set back must not make an older point the latest, nor must a point that is written anew (pinned, expired)
+// become newer than it is.
+func TestOrderOutlivesTheClock(t *testing.T) {
+	s := filled(t) // entries from before there was a sequence
+	at := time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC)
+	for i, id := range []string{"20261122-140000-eeeeee", "20261122-120000-ffffff", "20261122-130500-gggggg"} {
+		p := &Point{ID: id, Instance: "a", TakenAt: at.Add([]time.Duration{0, -2 * time.Hour, -55 * time.Minute}[i])}
+		if err := s.Record(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"latest": "20261122-130500-gggggg", "latest~1": "20261122-120000-ffffff",
+		"latest~2": "20261122-140000-eeeeee", "latest~3": "20261122-130002-cccccc"} {
+		p, err := s.Find(name, "a")
+		if err != nil || p.ID != want {
+			t.Fatalf("%s: %+v, %v; want %s", name, p, err, want)
+		}
+		if err := s.Put(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err := s.Find("latest", ""); err != nil || p.ID != "20261122-130500-gggggg" {
+		t.Errorf("after they were written anew the latest is %+v, %v", p, err)
+	}
+}
+
 func TestOneBrokenFileHidesNoOther(t *testing.T) {
 	s := filled(t)
 	if err := os.WriteFile(s.file("torn"), []byte(`{"id":`), 0o600); err != nil {

@@ -85,7 +85,7 @@ func (t *taking) backup(ctx context.Context) (*catalog.Point, error) {
 // record writes the point. From here on its cuts belong to the catalogue.
 func (t *taking) record() (*catalog.Point, error) {
 	point := t.point()
-	if err := t.Catalog.Put(point); err != nil {
+	if err := t.Catalog.Record(point); err != nil {
 		if !t.Catalog.Has(point.ID) {
 			return nil, err
 		}
