@@ -106,6 +106,7 @@ func (t *taking) setReadOnly(ctx context.Context) (*undo.Receipt, error) {
 type ServiceArgs struct {
 	Service  service.Service   `json:"service"`
 	Server   service.Process   `json:"server"` // that was running
+	Boot     string            `json:"boot"`   // in which it was
 	Endpoint database.Endpoint `json:"endpoint"`
 }
 
@@ -116,7 +117,7 @@ func (t *taking) stopService(ctx context.Context) (*undo.Receipt, error) {
 	s, server := *t.plan.Service, service.ProcessOf(t.facts.Process.PID)
 	s.Mark = filepath.Join(t.RunDir, t.Run.ID+".stop")
 	begun := time.Now()
-	deed := undo.NewDeed(ServiceKind, "service", "stop "+s.Title(), s.StartCommand(), ServiceArgs{Service: s, Server: server, Endpoint: t.Endpoint})
+	deed := undo.NewDeed(ServiceKind, "service", "stop "+s.Title(), s.StartCommand(), ServiceArgs{Service: s, Server: server, Boot: undo.BootID(), Endpoint: t.Endpoint})
 	deed.Limit = s.Timeout + time.Minute
 	t.Log.Info("PRE: "+deed.Title, "stage", deed.Stage)
 	_, receipt, err := undo.Do(ctx, t.Run, undo.Step[struct{}]{
@@ -135,6 +136,9 @@ func UndoService(ping func(context.Context, database.Endpoint) error) undo.Undoe
 		var a ServiceArgs
 		if err := json.Unmarshal(d.Args, &a); err != nil {
 			return errors.Join(errors.New("the deed of the service cannot be read"), err)
+		}
+		if a.Boot != undo.BootID() { // numbers and start ticks come again, above all in a boot that does the same things
+			a.Server = service.Process{}
 		}
 		defer os.Remove(a.Service.Mark)
 		return a.Service.Up(ctx, a.Server, func(ctx context.Context) error { return ping(ctx, a.Endpoint) })

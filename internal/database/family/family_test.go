@@ -1,11 +1,14 @@
 package family
 
 import (
+	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/undo"
 )
 
 func TestParseVersion(t *testing.T) {
@@ -51,6 +54,28 @@ func TestGrants(t *testing.T) {
 	want := "GRANT SHOW VIEW, A, B ON *.* TO 'h'@'localhost'; GRANT INSERT ON performance_schema.* TO 'h'@'localhost';"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What a run set in the memory of a server is gone with a reboot, and the option files say what is right: nobody is asked.
+func TestARebootTakesBackWhatWasInMemory(t *testing.T) {
+	nobody := database.Endpoint{Socket: filepath.Join(t.TempDir(), "absent.sock")}
+	before := memory{Boot: "another"}
+	for kind, args := range map[string]any{
+		ReadOnlyKind:    readOnlyArgs{memory: before, Endpoint: nobody, ReadOnly: "OFF"},
+		ReplicationKind: replicationArgs{memory: before, Endpoint: nobody, Channels: []channelState{{Receiver: true}}},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // no patience with a server that is absent
+		if err := Undoers()[kind](ctx, undo.NewDeed(kind, "readonly", "", "", args)); err != nil {
+			t.Errorf("%s after a reboot: %v", kind, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	now := readOnlyArgs{memory: inMemory(), Endpoint: nobody}
+	if err := Undoers()[ReadOnlyKind](ctx, undo.NewDeed(ReadOnlyKind, "readonly", "", "", now)); err == nil {
+		t.Error("the same boot counts as another")
 	}
 }
 

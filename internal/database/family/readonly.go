@@ -14,6 +14,7 @@ import (
 const ReadOnlyKind = "database.readonly"
 
 type readOnlyArgs struct {
+	memory
 	Endpoint database.Endpoint `json:"endpoint"`
 	ReadOnly string            `json:"read_only"`                 // as found, as the server spells it
 	Super    string            `json:"super_read_only,omitempty"` // "" where there is none
@@ -21,7 +22,7 @@ type readOnlyArgs struct {
 
 // SetReadOnly makes the server refuse writes and returns where its binary log then stands.
 func (s *Server) SetReadOnly(facts *database.Facts) undo.Step[database.Position] {
-	args := readOnlyArgs{Endpoint: s.Endpoint, ReadOnly: facts.ReadOnly, Super: facts.SuperReadOnly}
+	args := readOnlyArgs{memory: inMemory(), Endpoint: s.Endpoint, ReadOnly: facts.ReadOnly, Super: facts.SuperReadOnly}
 	manual := client(s.Endpoint) + " -e " + shellQuote(strings.Join(readOnlyBack(args), "; "))
 	return undo.Step[database.Position]{
 		Deed: undo.NewDeed(ReadOnlyKind, "readonly", "make "+address(s.Endpoint)+" refuse writes", manual, args),

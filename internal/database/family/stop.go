@@ -32,13 +32,14 @@ type channelState struct {
 }
 
 type replicationArgs struct {
+	memory
 	Endpoint database.Endpoint `json:"endpoint"`
 	Channels []channelState    `json:"channels"`
 }
 
 // StopReplication stops threads of every channel and returns the channels as they then stand.
 func (s *Server) StopReplication(facts *database.Facts, which database.Threads) undo.Step[[]database.Channel] {
-	args := replicationArgs{Endpoint: s.Endpoint}
+	args := replicationArgs{memory: inMemory(), Endpoint: s.Endpoint}
 	for _, c := range facts.Channels {
 		args.Channels = append(args.Channels, channelState{Name: c.Name, Receiver: c.Receiver, Applier: c.Applier})
 	}

@@ -25,6 +25,17 @@ type lockArgs struct {
 	User       string            `json:"user"`
 }
 
+// memory marks a deed that changed the server's memory only. A reboot ends the server, and with it the change: what comes up is
+// what the option files say, and that is right. To set what was found before the reboot would make a source writable again
+// that its option file keeps read-only until somebody has looked, or start threads in spite of skip-slave-start.
+type memory struct {
+	Boot string `json:"boot,omitempty"`
+}
+
+func inMemory() memory { return memory{undo.BootID()} }
+
+func (m memory) lost() bool { return m.Boot != "" && m.Boot != undo.BootID() }
+
 // Undoers take back, in a later process, what a dead one did to a server that one of the dialects speaks to.
 func Undoers(dialects ...Dialect) undo.Registry {
 	u := undoers(dialects)
@@ -84,17 +95,20 @@ func (s *Server) breakLock(ctx context.Context, args lockArgs) error {
 
 func (u undoers) replication(ctx context.Context, d undo.Deed) error {
 	var args replicationArgs
-	return u.with(ctx, d, &args, &args.Endpoint, func(s *Server) error { return s.restoreThreads(ctx, args.Channels) })
+	return u.with(ctx, d, &args, &args.memory, &args.Endpoint, func(s *Server) error { return s.restoreThreads(ctx, args.Channels) })
 }
 
 func (u undoers) readOnly(ctx context.Context, d undo.Deed) error {
 	var args readOnlyArgs
-	return u.with(ctx, d, &args, &args.Endpoint, func(s *Server) error { return s.restoreReadOnly(ctx, args) })
+	return u.with(ctx, d, &args, &args.memory, &args.Endpoint, func(s *Server) error { return s.restoreReadOnly(ctx, args) })
 }
 
-func (u undoers) with(ctx context.Context, d undo.Deed, args any, e *database.Endpoint, work func(*Server) error) error {
+func (u undoers) with(ctx context.Context, d undo.Deed, args any, m *memory, e *database.Endpoint, work func(*Server) error) error {
 	if err := json.Unmarshal(d.Args, args); err != nil {
 		return fmt.Errorf("cannot read the deed: %w", err)
+	}
+	if m.lost() {
+		return nil
 	}
 	s, err := u.patient(ctx, *e)
 	if err != nil {
