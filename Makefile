@@ -10,10 +10,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 comma := ,
 MATRIX ?= $(filter-out mariadb-10.11,$(if $(HOLDSTILL_MATRIX),$(subst $(comma), ,$(HOLDSTILL_MATRIX)),mariadb-11.8 mysql-9.7 mysql-5.7))
 
-.PHONY: help build demo test unit lint bench servers install clean
+.PHONY: help build demo test unit lint bench servers install clean test-vm
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
 
 build: ## one static binary, bin/holdstill
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/holdstill
@@ -48,11 +48,20 @@ bench: ## the benchmarks, side by side with what one would use instead (root)
 	@$(MAKE) --no-print-directory build
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
-install: build ## into /usr/local, with manual and completion
-	install -m 0755 $(BIN) /usr/local/sbin/holdstill
-	$(BIN) man /usr/local/share/man/man1
-	install -d /usr/share/bash-completion/completions
-	$(BIN) completion bash > /usr/share/bash-completion/completions/holdstill
+test-vm: ## a virtual machine that loses its power in mid-backup, and its clock (root; Debian 12; with or without KVM)
+	@scripts/prereqs.sh vm
+	@scripts/vm-image.sh
+	$(GO) test -tags vm -count=1 -timeout 60m -v $(TESTFLAGS) ./test/vm
+
+install: build ## into /usr/local, with manual, completion and the boot unit; DESTDIR=DIR: below DIR
+	install -D -m 0755 $(BIN) $(DESTDIR)/usr/local/sbin/holdstill
+	$(BIN) man $(DESTDIR)/usr/local/share/man/man1
+	install -d $(DESTDIR)/usr/share/bash-completion/completions
+	$(BIN) completion bash > $(DESTDIR)/usr/share/bash-completion/completions/holdstill
+	install -D -m 0644 packaging/systemd/holdstill-recover.service $(DESTDIR)/usr/local/lib/systemd/system/holdstill-recover.service
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+	@echo "installed. To take back, at every boot, what a run left that the machine did not survive (docs/operations.md):"
+	@echo "    systemctl enable holdstill-recover.service"
 
 clean: ## remove what was built
 	rm -rf bin

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that the demo (or the tests) need, and nothing that is already there.
-#   scripts/prereqs.sh [demo|test]
+#   scripts/prereqs.sh [demo|test|vm]
 # Quiet, and done in well under a second when nothing is missing, so that every target of the build may call it.
 set -euo pipefail
 
@@ -12,7 +12,9 @@ test)
   want+=(mariadb-backup patchelf libaio1 libnuma1)
   command -v npm >/dev/null || want+=(npm) # mysql-5.7 comes from there
   ;;
-*) echo "usage: $0 [demo|test]" >&2; exit 64 ;;
+# the servers run inside of the machine
+vm) want=(qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs iproute2 util-linux) ;;
+*) echo "usage: $0 [demo|test|vm]" >&2; exit 64 ;;
 esac
 
 command -v dpkg-query >/dev/null || { echo "prereqs: this needs Debian or Ubuntu (no dpkg here); install by hand: ${want[*]}" >&2; exit 1; }
