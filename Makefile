@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 comma := ,
 MATRIX ?= $(filter-out mariadb-10.11,$(if $(HOLDSTILL_MATRIX),$(subst $(comma), ,$(HOLDSTILL_MATRIX)),mariadb-11.8 mysql-9.7 mysql-5.7))
 
-.PHONY: help build demo test unit lint bench servers install clean test-vm
+.PHONY: help build demo test unit faults lint bench servers install clean test-vm
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -42,6 +42,11 @@ lint: ## gofmt, vet, staticcheck, shell syntax, the rules of the house
 	$(GO) run $(STATICCHECK) ./...
 	@for f in scripts/*.sh internal/lab/*.sh .ci/run; do bash -n $$f || exit 1; done
 	$(GO) test ./test/house
+
+faults: ## the fault campaign (root); N=1500 faults drawn from SEED=7, or ONLY=one of them
+	@scripts/prereqs.sh test
+	@$(MAKE) --no-print-directory servers MATRIX=mysql-9.7
+	$(GO) run ./test/faults $(if $(N),-n $(N)) $(if $(SEED),-seed $(SEED)) $(if $(ONLY),-only '$(ONLY)') $(FAULTFLAGS)
 
 bench: ## the benchmarks, side by side with what one would use instead (root)
 	@scripts/prereqs.sh test

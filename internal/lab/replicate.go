@@ -194,12 +194,38 @@ func (s *Server) waitReplicating(ctx context.Context, channel string) error {
 }
 
 func (s *Server) replication(ctx context.Context, channel string) (row, error) {
-	show := "SHOW SLAVE STATUS"
+	return s.firstRow(ctx, s.Build.showReplica(), func(r row) bool { return r.get("Channel_Name", "Connection_name") == channel })
+}
+
+func (b Build) showReplica() string {
 	switch {
-	case s.Build.Product == MariaDB:
-		show = "SHOW ALL SLAVES STATUS"
-	case s.Build.NewStatements():
-		show = "SHOW REPLICA STATUS"
+	case b.Product == MariaDB:
+		return "SHOW ALL SLAVES STATUS"
+	case b.NewStatements():
+		return "SHOW REPLICA STATUS"
 	}
-	return s.firstRow(ctx, show, func(r row) bool { return r.get("Channel_Name", "Connection_name") == channel })
+	return "SHOW SLAVE STATUS"
+}
+
+// Channel is one replication channel as the server shows it.
+type Channel struct {
+	Name                        string
+	Receiver, Applier           string // Yes, No, Connecting
+	ReceiverError, ApplierError string // the last ones, "" for none
+}
+
+// Replication lists the server's channels.
+func (s *Server) Replication(ctx context.Context) ([]Channel, error) {
+	var out []Channel
+	_, err := s.firstRow(ctx, s.Build.showReplica(), func(r row) bool {
+		out = append(out, Channel{
+			Name:          r.get("Channel_Name", "Connection_name"),
+			Receiver:      r.get("Replica_IO_Running", "Slave_IO_Running"),
+			Applier:       r.get("Replica_SQL_Running", "Slave_SQL_Running"),
+			ReceiverError: r.get("Last_IO_Error"),
+			ApplierError:  r.get("Last_SQL_Error"),
+		})
+		return false
+	})
+	return out, err
 }

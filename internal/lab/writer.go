@@ -163,6 +163,17 @@ func (w *Writer) Seen() WriterResult {
 	return WriterResult{Acked: append([]Ack{}, w.acked...), Errors: append([]WriterError{}, w.errors...)}
 }
 
+// Since is what was acknowledged after the moment, in the order in which it arrived.
+func (w *Writer) Since(moment time.Time) []Ack {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := len(w.acked)
+	for first > 0 && w.acked[first-1].At.After(moment) {
+		first--
+	}
+	return append([]Ack{}, w.acked[first:]...)
+}
+
 // Stop lets every worker finish its commit and gives what they saw. It may be called again.
 func (w *Writer) Stop() WriterResult {
 	w.cancel()

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// probe writes to a volume all the time, from a thread of its own. While the volume is frozen its write blocks: that is how an
+// outsider sees a freeze and its length. The file's blocks are there from the start, so that a full disk does not matter.
+type probe struct {
+	dir  *os.File // to thaw by, when all else failed
+	file *os.File
+
+	mu    sync.Mutex
+	since time.Time // the write under way began; zero between writes
+	worst time.Duration
+	quit  chan struct{}
+	done  chan struct{}
+}
+
+const probeEvery = 3 * time.Millisecond
+
+func watchVolume(dir string) (*probe, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".probe"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	p := &probe{dir: d, file: f, quit: make(chan struct{}), done: make(chan struct{})}
+	go p.watch()
+	return p, nil
+}
+
+func (p *probe) watch() {
+	defer close(p.done)
+	for {
+		select {
+		case <-p.quit:
+			return
+		case <-time.After(probeEvery):
+		}
+		p.mu.Lock()
+		p.since = time.Now()
+		p.mu.Unlock()
+		_, _ = p.file.WriteAt([]byte("x"), 0)
+		p.mu.Lock()
+		p.worst = max(p.worst, time.Since(p.since))
+		p.since = time.Time{}
+		p.mu.Unlock()
+	}
+}
+
+// blocked is how long the write under way has been waiting.
+func (p *probe) blocked() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.since.IsZero() {
+		return 0
+	}
+	return time.Since(p.since)
+}
+
+// longest is the longest write since it was asked last.
+func (p *probe) longest() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	worst := p.worst
+	p.worst = 0
+	return worst
+}
+
+// flows waits until writes go through again.
+func (p *probe) flows(limit time.Duration) bool {
+	for end := time.Now().Add(limit); p.blocked() > 200*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// The ioctls FIFREEZE and FITHAW of include/uapi/linux/fs.h.
+const (
+	fiFreeze = 0xC0045877
+	fiThaw   = 0xC0045878
+)
+
+func (p *probe) freeze() error { return p.ioctl(fiFreeze) }
+func (p *probe) thaw() error   { return p.ioctl(fiThaw) }
+
+func (p *probe) ioctl(request uintptr) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, p.dir.Fd(), request, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// stop ends the probe; a write that is blocked is freed first, by a thaw.
+func (p *probe) stop() {
+	close(p.quit)
+	select {
+	case <-p.done:
+	case <-time.After(2 * time.Second):
+		_ = p.thaw()
+		<-p.done
+	}
+	p.release()
+}
+
+func (p *probe) release() {
+	_ = p.file.Close()
+	_ = p.dir.Close()
+}
+
+// sourceOf is the device that is mounted at the directory.
+func sourceOf(dir string) (string, error) {
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "", err
+	}
+	source := ""
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[1] == dir {
+			source = f[0] // the last one is on top
+		}
+	}
+	if source == "" {
+		err = fmt.Errorf("nothing is mounted at %s", dir)
+	}
+	return source, err
+}
