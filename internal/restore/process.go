@@ -140,10 +140,17 @@ func startedFor(pid int, a serverArgs) bool {
 
 // stopServer shuts down the server whose data directory this is, however it was started: by its service.
 func stopServer(ctx context.Context, a serverArgs) error {
-	return end(ctx, syscall.SIGTERM, func(pid int) bool {
-		cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
-		return err == nil && filepath.Clean(cwd) == filepath.Clean(a.Datadir)
-	})
+	return end(ctx, syscall.SIGTERM, func(pid int) bool { return worksIn(pid, a.Datadir) })
+}
+
+func worksIn(pid int, datadir string) bool {
+	cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
+	return err == nil && filepath.Clean(cwd) == filepath.Clean(datadir)
+}
+
+// serversOn lists the servers that work in a data directory.
+func serversOn(datadir string) []int {
+	return slices.DeleteFunc(servers(), func(pid int) bool { return !worksIn(pid, datadir) || !Lives(pid) })
 }
 
 // Lives reports whether a process exists and is no zombie: where PID 1 is lazy, the dead answer signals for seconds.

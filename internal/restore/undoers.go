@@ -100,6 +100,10 @@ func removePlaced(_ context.Context, a placeArgs) error {
 		all = append(all, os.RemoveAll(a.Staging))
 	}
 	if marked(a.Datadir, a.Run) {
+		// After a power cut in a restore in place the service may have started at boot, on whatever was there.
+		if pids := serversOn(a.Datadir); len(pids) > 0 {
+			return errors.Join(append(all, fmt.Errorf("a server (process %d) runs on the unfinished copy in %s, which cannot be removed under it: stop the server", pids[0], a.Datadir))...)
+		}
 		all = append(all, emptied(a.Datadir, a.Run))
 		if !a.Existed {
 			all = append(all, ignoreGone(os.Remove(a.Datadir)))
