@@ -128,7 +128,7 @@ func (m *machine) clean() {
 }
 
 // back is what has to be so after the machine came back, with nobody having typed anything.
-func (m *machine) back(readOnly string, acknowledged int) {
+func (m *machine) back(acknowledged int) {
 	m.t.Helper()
 	if state := m.sh("systemctl is-system-running || systemctl --failed --no-legend"); state != "running" {
 		m.t.Errorf("after the boot: %s", state)
@@ -142,9 +142,6 @@ func (m *machine) back(readOnly string, acknowledged int) {
 	}
 	m.t.Log(said)
 	m.clean()
-	if now := m.sql("SELECT @@global.read_only"); now != readOnly {
-		m.t.Errorf("read_only is %s, and %s in the option file", now, readOnly)
-	}
 	rows, last := 0, 0
 	if _, err := fmt.Sscan(m.sql("SELECT COUNT(*), COALESCE(MAX(n), 0) FROM shop.orders"), &rows, &last); err != nil {
 		m.t.Fatal(err)

@@ -72,45 +72,57 @@ func (m *machine) restored() {
 // powerCut is where the power goes, and what was found before.
 type powerCut struct {
 	boundary, mode string
-	file, found    string // read_only: in the option file, and as somebody has set it since
+	options        string // a line of the option file, written since the server started
+	byHand         string // what somebody has set at run time
 	disabled       bool   // the unit is not enabled: nobody but us starts it at boot
-	seen           string // what proves that the run had come so far
+	seen           string // a script that proves that the run had come so far
+	ask, want      string // what the server has to say after the boot
 }
 
 const (
 	held    = `! timeout -s KILL 3 mariadb -e 'INSERT INTO shop.probe VALUES (1)'`
 	cutMade = `btrfs subvolume list /data | grep -q "path .holdstill/$(basename /var/lib/holdstill/runs/*.ledger .ledger)-s"`
 	stopped = `! systemctl is-active -q mariadb`
+
+	readOnly = "SELECT @@global.read_only"
+	threads  = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Slave_IO', 'Slave_SQL')"
+	// Nobody listens there, so the receiver tries for ever, which is as good as running: it is a thread that somebody has started.
+	follow  = "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'nobody', MASTER_LOG_FILE = 'binlog.000001', MASTER_LOG_POS = 4; START SLAVE"
+	halfway = `[ $(mariadb -BN -e "` + threads + `") = 1 ]`
 )
 
 // The option file is right after a reboot, whatever was found before: a source that was promoted by hand comes up read-only, as
 // whoever wrote its file wants it, and not as the ledger has it.
 var powerCuts = []powerCut{
-	{boundary: "hold.acted", mode: "hot", file: "OFF", found: "OFF", seen: held},
-	{boundary: "cut.acted", mode: "hot", file: "OFF", found: "OFF", seen: cutMade},
-	{boundary: "readonly.acted", mode: "cold", file: "ON", found: "OFF", seen: `[ $(mariadb -BN -e 'SELECT @@global.read_only') = 1 ]`},
-	{boundary: "service.acted", mode: "cold", file: "OFF", found: "ON", seen: stopped},
-	{boundary: "service.acted", mode: "cold", file: "OFF", found: "OFF", disabled: true, seen: stopped},
-	{boundary: "service.undo", mode: "cold", file: "OFF", found: "OFF", seen: stopped + " && " + cutMade},
+	{boundary: "hold.acted", mode: "hot", seen: held, ask: readOnly, want: "0"},
+	{boundary: "cut.acted", mode: "hot", seen: cutMade, ask: readOnly, want: "0"},
+	{boundary: "readonly.acted", mode: "cold", options: "read-only = ON", seen: `[ $(mariadb -BN -e '` + readOnly + `') = 1 ]`, ask: readOnly, want: "1"},
+	{boundary: "service.acted", mode: "cold", byHand: "SET GLOBAL read_only = ON", seen: stopped, ask: readOnly, want: "0"},
+	{boundary: "service.acted", mode: "cold", disabled: true, seen: stopped, ask: readOnly, want: "0"},
+	{boundary: "service.undo", mode: "cold", seen: stopped + " && " + cutMade, ask: readOnly, want: "0"},
+	{boundary: "replication.acted", mode: "locked", byHand: follow, seen: halfway, ask: threads, want: "2"},
+	{boundary: "cut.acted", mode: "locked", byHand: follow, options: "skip-slave-start", seen: halfway + " && " + cutMade, ask: threads, want: "0"},
 }
 
 func (m *machine) powerCut(c powerCut) {
-	onOff := map[string]string{"ON": "1", "OFF": "0"}
-	m.sh(fmt.Sprintf(`printf '[mariadbd]\nread-only = %s\n' >/etc/mysql/mariadb.conf.d/99-read-only.cnf`, c.file))
+	m.sh(fmt.Sprintf(`printf '[mariadbd]\n%s\n' >/etc/mysql/mariadb.conf.d/99-options.cnf`, c.options))
 	if c.disabled {
 		m.sh("systemctl disable mariadb")
 		defer func() { m.sh("systemctl enable mariadb") }()
 	}
-	m.sh("sync")
-	m.sql("SET GLOBAL read_only = OFF")
+	m.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = OFF")
 	m.write()
-	m.sql("SET GLOBAL read_only = " + c.found)
+	m.sql(c.byHand)
+	m.sh("sync")
 	m.hang(c.boundary, c.mode)
 	m.sh(c.seen)
 	m.cut()
 	acknowledged := m.acknowledged()
 	m.boot()
-	m.back(onOff[c.file], acknowledged)
+	m.back(acknowledged)
+	if now := m.sql(c.ask); now != c.want {
+		m.t.Errorf("%s: %s, and by the option file it has to be %s", c.ask, now, c.want)
+	}
 	m.backup()
 	m.clean()
 }
@@ -119,6 +131,7 @@ func (m *machine) powerCut(c powerCut) {
 // When the cause is gone, recover does what it could not do before. Twice instead of five times: each try waits half a minute for the
 // server, to put its read_only back.
 func (m *machine) shown() {
+	m.sql("STOP SLAVE; RESET SLAVE ALL")
 	m.sh(`set -e
 		mkdir -p /run/systemd/system/holdstill-recover.service.d
 		printf '[Unit]\nStartLimitBurst=2\n[Service]\nRestartSec=1s\n' >/run/systemd/system/holdstill-recover.service.d/quick.conf
