@@ -48,6 +48,15 @@ func (s *Store) Has(id string) bool {
 	return err == nil
 }
 
+// Settle makes durable what is there: a process that was killed may have given a point its name, or taken it away, and not have synced
+// that. Whoever acts on what Has says asks for it first.
+func (s *Store) Settle() error {
+	if err := durable.SyncDir(s.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot sync the catalogue: %w", err)
+	}
+	return nil
+}
+
 // Record enters a new point, behind all that are known; a point that cannot be read counts for nothing. Two instances may record
 // at one moment and get the same number: then the clock decides between them, as nobody asks which was first.
 func (s *Store) Record(p *Point) error {
@@ -61,7 +70,7 @@ func (s *Store) Record(p *Point) error {
 
 // Put writes the entry of a point, for the first time or anew.
 func (s *Store) Put(p *Point) error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := durable.MakeDir(s.dir); err != nil {
 		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
 	}
 	content, err := json.MarshalIndent(p, "", "  ")
@@ -71,7 +80,7 @@ func (s *Store) Put(p *Point) error {
 	if err := fault.At("record.write"); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.file(p.ID), append(content, '\n'), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := renameio.WriteFile(s.file(p.ID), append(content, '\n'), 0o600, renameio.IgnoreUmask(), renameio.WithTempDir(s.dir)); err != nil {
 		return fmt.Errorf("cannot record the point %s: %w", p.ID, err)
 	}
 	if err := durable.SyncDir(s.dir); err != nil {

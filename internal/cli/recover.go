@@ -138,7 +138,10 @@ func (a *app) leftOf(instance string) ([]undo.Left, error) {
 // takeBack undoes what dead runs of the instance left, the newest first. The caller holds the instance's lock.
 func (a *app) takeBack(ctx context.Context, instance string) ([]recovered, error) {
 	left, err := a.leftOf(instance)
-	if err != nil {
+	if err != nil || len(left) == 0 {
+		return nil, err
+	}
+	if err := a.catalogue().Settle(); err != nil {
 		return nil, err
 	}
 	var taken []recovered

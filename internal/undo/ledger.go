@@ -50,7 +50,7 @@ type ledger struct {
 
 // createLedger makes the file under another name first, so that a ledger is there with its first line whole, or not at all.
 func createLedger(dir, id, instance string) (*ledger, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("cannot open a ledger: %w", err)
 	}
 	path := filepath.Join(dir, id+ledgerSuffix)
@@ -92,8 +92,8 @@ func reopenLedger(path string) (*ledger, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if whole := bytes.LastIndexByte(content, '\n') + 1; whole < len(content) {
-		if err := f.Truncate(int64(whole)); err != nil {
+	if whole := untorn(content); len(whole) < len(content) {
+		if err := f.Truncate(int64(len(whole))); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
@@ -140,14 +140,23 @@ func (l *ledger) remove() error {
 	return errors.Join(l.file.Close(), os.Remove(l.path), durable.SyncDir(filepath.Dir(l.path)))
 }
 
+// untorn is a ledger without what a crash left of its last write: the end of a line is missing, or whole sectors are, and then they
+// read as zeros, with the rest of the write behind them. One write holds one promise, or none: a promise behind zeros was synced
+// after them, so they are damage, and stay for the reader to trip over.
+func untorn(content []byte) []byte {
+	if lost := bytes.IndexByte(content, 0); lost >= 0 && !bytes.Contains(content[lost:], []byte(`{"op":"`+opPromise+`"`)) {
+		content = content[:lost]
+	}
+	return content[:bytes.LastIndexByte(content, '\n')+1]
+}
+
 // readLedger returns the run and its receipts as they stand. After an error they are what could be read before it.
 func readLedger(path string) (head record, receipts []*Receipt, err error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return head, nil, err
 	}
-	content = content[:bytes.LastIndexByte(content, '\n')+1]
-	lines := bufio.NewScanner(bytes.NewReader(content))
+	lines := bufio.NewScanner(bytes.NewReader(untorn(content)))
 	lines.Buffer(nil, 16<<20)
 	for number := 1; lines.Scan(); number++ {
 		var r record

@@ -1,6 +1,7 @@
 package undo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -187,6 +188,35 @@ func TestLedgerTornAtEveryByte(t *testing.T) {
 			t.Fatalf("torn at %d: %v", n, err)
 		}
 		mustBeGone(t, torn)
+	}
+}
+
+// A power cut can also lose any sector of the last write and leave what is behind it: that reads as zeros, and is torn like a line
+// without its end. Zeros before a promise that was synced later are damage, which is never passed over.
+func TestLedgerWithLostSectors(t *testing.T) {
+	w := &world{}
+	run, dir := begin(t, w)
+	do(t, run, w.step("one", false))
+	before := len(content(t, dir))
+	do(t, run, w.step("two", false))
+	whole := content(t, dir)
+	for from := range len(whole) - 1 {
+		damaged := append([]byte(whole[:from]), bytes.Repeat([]byte{0}, min(32, len(whole)-1-from))...)
+		damaged = append(damaged, whole[len(damaged):]...)
+		path := filepath.Join(t.TempDir(), "run-1.ledger")
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		left, err := Leftovers(filepath.Dir(path))
+		if err != nil || len(left) != 1 {
+			t.Fatalf("lost from %d: %+v, %v", from, left, err)
+		}
+		if damage := from+32 <= before; damage && left[0].Err == nil {
+			t.Fatalf("lost from %d, and nobody is told", from)
+		}
+		if torn := from >= before; torn && (left[0].Err != nil || len(left[0].Open) != 1) {
+			t.Fatalf("lost from %d of %d, the last write begins at %d: %+v", from, len(whole), before, left)
+		}
 	}
 }
 
