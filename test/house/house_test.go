@@ -12,6 +12,9 @@ import (
 
 const module = "github.com/holdstill/holdstill/internal/"
 
+// testOnly is a library that the program itself shall not need.
+const testOnly = "github.com/hanwen/go-fuse/"
+
 // makes are the folders below a seam; a make imports its seam and below, never another make. Those that makes share are no makes.
 var (
 	seams  = []string{"database", "snapshot", "repository", "hook"}
@@ -31,6 +34,9 @@ func TestImports(t *testing.T) {
 		from := strings.TrimPrefix(words[0], module)
 		for _, imported := range words[1:] {
 			to, inside := strings.CutPrefix(imported, module)
+			if strings.HasPrefix(imported, testOnly) {
+				t.Errorf("%s imports %s: only tests may", from, imported)
+			}
 			if inside {
 				if why := forbidden(from, to); why != "" {
 					t.Errorf("%s imports %s: %s", from, to, why)
