@@ -75,7 +75,7 @@ type recovered struct {
 
 func (a *app) recoverAll(ctx context.Context, instances []string, asked, acknowledge bool) error {
 	taken, forgotten := []recovered{}, []recovered{}
-	var all []error
+	all := []error{undo.Sweep(a.dirs.Runs())}
 	for _, name := range instances {
 		back, acknowledged, err := a.recoverOne(ctx, name, acknowledge)
 		if errors.Is(err, lock.ErrBusy) && !asked {

@@ -26,6 +26,7 @@ const (
 	opKept    = "kept"
 
 	ledgerSuffix = ".ledger"
+	unbegun      = ".new" // behind the name of a ledger that has not got its first line
 )
 
 type record struct {
@@ -54,7 +55,7 @@ func createLedger(dir, id, instance string) (*ledger, error) {
 		return nil, fmt.Errorf("cannot open a ledger: %w", err)
 	}
 	path := filepath.Join(dir, id+ledgerSuffix)
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path+unbegun, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a ledger: %w", err)
 	}
@@ -62,10 +63,10 @@ func createLedger(dir, id, instance string) (*ledger, error) {
 	head := record{Op: opRun, Run: id, Instance: instance, PID: os.Getpid(), Boot: BootID()}
 	err = errors.Join(lockFile(f), l.append(head))
 	if err == nil {
-		err = errors.Join(os.Rename(path+".new", path), durable.SyncDir(dir))
+		err = errors.Join(os.Rename(path+unbegun, path), durable.SyncDir(dir))
 	}
 	if err != nil {
-		_ = os.Remove(path + ".new")
+		_ = os.Remove(path + unbegun)
 		return nil, errors.Join(fmt.Errorf("cannot begin a ledger: %w", err), f.Close())
 	}
 	return l, nil

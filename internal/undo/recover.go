@@ -48,6 +48,22 @@ func Leftovers(dir string) ([]Left, error) {
 	return out, nil
 }
 
+// Sweep removes what runs left that died while they made their ledger: nothing was promised in it. One that is being made is locked.
+func Sweep(dir string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*"+ledgerSuffix+unbegun))
+	all := []error{err}
+	for _, path := range paths {
+		file, err := reopenLedger(path)
+		if err == nil {
+			err = errors.Join(os.Remove(path), file.close())
+		}
+		if err != nil && !errors.Is(err, ErrAlive) && !errors.Is(err, os.ErrNotExist) {
+			all = append(all, fmt.Errorf("cannot remove the ledger of a run that never began: %w", err))
+		}
+	}
+	return errors.Join(all...)
+}
+
 // TakeBack undoes what the dead run left open, last first, and removes its ledger when nothing is left. Deeds marked
 // UntilCommit are kept if committed(run) says that the catalogue has the run's point. It returns what it took back, ErrAlive if
 // the run's process lives, and Stuck for what it could not take back.

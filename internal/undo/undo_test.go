@@ -293,3 +293,25 @@ func TestUnreadableLedger(t *testing.T) {
 	}
 	mustBeGone(t, dir)
 }
+
+// A run that dies while it makes its ledger leaves a file that is nobody's; one that lives has its own locked.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	dead, living := filepath.Join(dir, "dead.ledger.new"), filepath.Join(dir, "living.ledger.new")
+	for _, path := range []string{dead, living} {
+		if err := os.WriteFile(path, []byte(`{"op":"ru`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := reopenLedger(living)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if err := Sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || !slices.Equal(left, []string{living}) {
+		t.Fatalf("left %v, error %v", left, err)
+	}
+}

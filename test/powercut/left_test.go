@@ -2,6 +2,7 @@ package powercut
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -118,8 +119,11 @@ func judgeRecovery(ctx context.Context, runs string, store *catalog.Store, left 
 			wrong = append(wrong, fmt.Sprintf("cannot recover: %v", err))
 		}
 	}
-	if again, err := undo.Leftovers(runs); err != nil || len(again) > 0 {
-		wrong = append(wrong, fmt.Sprintf("%d ledgers are left after recover: %v", len(again), err))
+	if err := undo.Sweep(runs); err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	if again, err := os.ReadDir(runs); len(again) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+		wrong = append(wrong, fmt.Sprintf("left in the directory of the ledgers: %v, %v", again, err))
 	}
 	for name := range f.done {
 		run, isCut := strings.CutSuffix(name, "/cut")

@@ -172,7 +172,7 @@ func (s *story) stick(id string) {
 
 // recover does what the command does.
 func (s *story) recover() {
-	check(s.t, s.store.Settle())
+	check(s.t, errors.Join(undo.Sweep(s.runs()), s.store.Settle()))
 	for _, left := range must(undo.Leftovers(s.runs()))(s.t) {
 		for _, d := range left.Open {
 			if d.UntilCommit && s.store.Has(left.Run) {
