@@ -7,9 +7,10 @@ set -euo pipefail
 want=(mariadb-server mariadb-client btrfs-progs xfsprogs e2fsprogs iproute2 util-linux wamerican)
 case ${1:-demo} in
 demo) ;;
-# patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh
+# patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh. qemu-utils has the disk whose power
+# can be cut.
 test)
-  want+=(mariadb-backup patchelf libaio1 libnuma1)
+  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils)
   command -v npm >/dev/null || want+=(npm) # mysql-5.7 comes from there
   ;;
 # the servers run inside of the machine

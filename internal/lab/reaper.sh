@@ -21,7 +21,8 @@ loops() { grep -lsF -e "$dir/" /sys/block/loop*/loop/backing_file | sed 's|^/sys
 listed() { sed -n "s/^$1 //p" "$list" | tac; }
 
 # Every server of the lab has its option file below DIR. A zombie's command line is empty, so the dead are not found again.
-servers() { grep -lsz -e "^--defaults-file=${dir//./\\.}/" /proc/[0-9]*/cmdline | cut -d/ -f3; }
+# The daemon behind a disk has that disk's image below DIR.
+servers() { grep -lsz -e "^--defaults-file=${dir//./\\.}/" -e "^filename=${dir//./\\.}/" /proc/[0-9]*/cmdline | cut -d/ -f3; }
 started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 processes() {
   servers

@@ -65,20 +65,25 @@ func (l *Lab) makeVolume(ctx context.Context, name, fs, image string, bytes int6
 	if _, err := run(ctx, format[0], format[1:]...); err != nil {
 		return nil, err
 	}
+	v := &Volume{Dir: dir, Image: image, FS: fs}
+	return v, v.attach(ctx)
+}
+
+// attach mounts the image, of which the loop goes with the mount, whoever unmounts it.
+func (v *Volume) attach(ctx context.Context) error {
 	// No direct-io on the loop: it halves the write speed and proves nothing more.
-	device, err := run(ctx, "losetup", "--find", "--show", image)
+	device, err := run(ctx, "losetup", "--find", "--show", v.Image)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := run(ctx, "mount", "-o", "noatime", device, dir); err != nil {
+	v.Device = device
+	if _, err := run(ctx, "mount", "-o", "noatime", device, v.Dir); err != nil {
 		_, _ = run(ctx, "losetup", "--detach", device)
-		return nil, err
+		return err
 	}
-	// Detaching a device in use marks it for autoclear: whoever unmounts it, the loop goes with the mount.
-	if _, err := run(ctx, "losetup", "--detach", device); err != nil {
-		return nil, err
-	}
-	return &Volume{Dir: dir, Device: device, Image: image, FS: fs}, nil
+	// Detaching a device in use marks it for autoclear.
+	_, err = run(ctx, "losetup", "--detach", device)
+	return err
 }
 
 func sparse(image string, bytes int64) error {
