@@ -163,7 +163,8 @@ func destroy(ctx context.Context, ref snapshot.Ref) error {
 		return err
 	}
 	defer shelf.Close()
-	if err := deleteSubvolume(int(shelf.Fd()), ref.Name); err != nil {
+	// One that is gone may have been deleted by a process that was killed before it waited.
+	if err := deleteSubvolume(int(shelf.Fd()), ref.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return commit(int(shelf.Fd()))

@@ -92,12 +92,7 @@ func checkSpace(image *os.File) error {
 // create makes the empty clone.
 func (p *part) create() error {
 	dir := filepath.Dir(p.ref.Detail[detailPath])
-	if err := os.Mkdir(dir, 0o700); err == nil {
-		err = durable.SyncDir(filepath.Dir(dir))
-		if err != nil {
-			return err
-		}
-	} else if !errors.Is(err, os.ErrExist) {
+	if err := durable.MakeDir(dir); err != nil {
 		return err
 	}
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)

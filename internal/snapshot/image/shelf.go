@@ -87,10 +87,12 @@ func destroy(path, name string) error {
 		if _, err := os.Stat(filepath.Dir(filepath.Dir(path))); err != nil {
 			return err
 		}
-		return nil
-	}
-	if err != nil {
+		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+	} else if err != nil {
 		return err
 	}
+	// This too if it was gone: perhaps by a process that was killed before it synced.
 	return durable.SyncDir(filepath.Dir(path))
 }
