@@ -24,7 +24,8 @@ type Disk struct {
 	lab     *Lab
 	base    string // what survived the cuts so far
 	overlay string
-	daemon  *exec.Cmd
+	daemon  *os.Process
+	ended   chan struct{} // the daemon has
 	carried []*Volume
 }
 
@@ -82,39 +83,58 @@ func (d *Disk) open(ctx context.Context) error {
 }
 
 func (d *Disk) startDaemon(ctx context.Context) error {
-	var said strings.Builder
+	said, err := os.Create(d.base + ".log")
+	if err != nil {
+		return err
+	}
+	defer said.Close()
 	// not CommandContext: it lives as long as the lab. The reaper knows it by the first of its file names.
-	d.daemon = exec.Command("qemu-storage-daemon",
+	daemon := exec.Command("qemu-storage-daemon",
 		"--blockdev", "filename="+d.overlay+",driver=file,node-name=file,cache.no-flush=on",
 		"--blockdev", "driver=qcow2,node-name=disk,file=file",
 		"--export", "type=fuse,id=export,node-name=disk,mountpoint="+d.Image+",writable=on")
-	d.daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a ^C is for the maker
-	d.daemon.Dir = "/"
-	d.daemon.Stdout, d.daemon.Stderr = &said, &said
-	if err := d.daemon.Start(); err != nil {
+	daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a ^C is for the maker
+	daemon.Dir = "/"
+	daemon.Stdout, daemon.Stderr = said, said
+	if err := daemon.Start(); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(diskAppears); ; time.Sleep(10 * time.Millisecond) {
+	ended := make(chan struct{})
+	d.daemon, d.ended = daemon.Process, ended
+	go func() {
+		_ = daemon.Wait() // mostly it was killed
+		close(ended)
+	}()
+	return d.appear(ctx, said.Name())
+}
+
+// appear waits until the daemon shows the disk: its file has no size before.
+func (d *Disk) appear(ctx context.Context, log string) error {
+	ctx, cancel := context.WithTimeout(ctx, diskAppears)
+	defer cancel()
+	for {
 		if info, err := os.Stat(d.Image); err == nil && info.Size() > 0 {
 			return nil
 		}
-		if ctx.Err() != nil || time.Now().After(deadline) || !alive(d.daemon.Process.Pid) {
-			return errors.Join(fmt.Errorf("qemu-storage-daemon shows no disk: %s", telling(said.String(), 5)), ctx.Err(), d.Cut())
+		select {
+		case <-time.After(10 * time.Millisecond):
+			continue
+		case <-d.ended:
+		case <-ctx.Done():
 		}
+		said, err := os.ReadFile(log)
+		return errors.Join(fmt.Errorf("qemu-storage-daemon shows no disk: %s", telling(string(said), 5)), ctx.Err(), err, d.Cut())
 	}
-}
-
-// alive is false for a zombie too.
-func alive(pid int) bool {
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && len(line) > 0
 }
 
 // Cut takes the power away, at once: what was not flushed is lost, and whoever reads or writes there gets errors. The processes that use
 // the disk are for the caller to kill, as a power cut would.
 func (d *Disk) Cut() error {
-	err := d.daemon.Process.Kill()
-	_ = d.daemon.Wait()
+	err := d.daemon.Kill()
+	<-d.ended
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
 	return err
 }
 

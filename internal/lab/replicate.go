@@ -124,6 +124,9 @@ func follow(source *Server, b Build, o ReplicateOptions, from coordinates) []str
 			settings = append(settings, word+"_USE_GTID=no")
 		}
 	}
+	if b.Product == MySQL { // its default gives up after ten tries, which a source that restarts can outlast
+		settings = append(settings, word+"_RETRY_COUNT=86400")
+	}
 	if b.NewStatements() { // caching_sha2_password over an unencrypted connection asks for the source's key
 		settings = append(settings, "GET_SOURCE_PUBLIC_KEY=1")
 	}

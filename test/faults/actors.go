@@ -44,6 +44,7 @@ var actors = []actor{
 	{name: "kill", kind: "kill"},
 	{name: "hang", act: (*scene).hang, at: except("freeze.undo", "service"), price: 3, breaks: true},
 	{name: "late", kind: "sleep", at: inWindow, price: 3, breaks: true},
+	{name: "slow", act: (*scene).dawdle},
 	{name: "term", act: send(syscall.SIGTERM)},
 	{name: "int", act: send(syscall.SIGINT)},
 	{name: "hup", act: send(syscall.SIGHUP)},

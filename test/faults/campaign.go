@@ -166,7 +166,11 @@ func (t *tally) add(v *verdict) {
 	if v.red() {
 		t.tell(v)
 	} else if t.verbose {
-		fmt.Fprintf(t.out, "ok  %s: exit code %d, frozen %s, stalled %s, %s\n", v.injection, v.code, v.frozen.Round(time.Millisecond), v.stalled.Round(time.Millisecond), v.took.Round(time.Millisecond))
+		what := "ok "
+		if v.missed {
+			what = "-- "
+		}
+		fmt.Fprintf(t.out, what+" %s: exit code %d, frozen %s, stalled %s, %s\n", v.injection, v.code, v.frozen.Round(time.Millisecond), v.stalled.Round(time.Millisecond), v.took.Round(time.Millisecond))
 	}
 }
 

@@ -39,9 +39,8 @@ func (w *world) inject(i injection, seed uint64) (*verdict, error) {
 	v := &verdict{injection: i}
 	begun := time.Now()
 	defer func() { v.took = time.Since(begun) }()
-	before, err := w.look()
-	if err != nil {
-		return nil, err
+	if err := within(30*time.Second, func() error { return w.asBefore(w.normal) }); err != nil {
+		return nil, fmt.Errorf("the world is not as it should be before %s: %w", i, err)
 	}
 	w.probe.longest()
 	a := actorNamed(i.actor)
@@ -49,12 +48,12 @@ func (w *world) inject(i injection, seed uint64) (*verdict, error) {
 	if err := c.play(a, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", i, err)
 	}
-	v.code, v.said = c.run.code, c.run.said()
+	v.code, v.said = c.run.code, c.run.read("stderr")
 	c.judgeTimes(a, v, begun)
 	v.claims = append(v.claims, c.claims...)
 	c.judgeCode(a, v)
 	if v.code == 1 && !a.grave && !v.missed {
-		v.left = append(v.left, prefixed("after exit code 1: ", w.leftBehind(before))...)
+		v.left = append(v.left, prefixed("after exit code 1: ", w.leftBehind(w.normal))...)
 	}
 	if a.heal != nil && !v.missed {
 		if err := a.heal(c); err != nil {
@@ -64,10 +63,12 @@ func (w *world) inject(i injection, seed uint64) (*verdict, error) {
 	if err := w.takeBack(v); err != nil {
 		return nil, err
 	}
-	v.left = append(v.left, w.leftBehind(before)...)
-	if v.lost, v.invented, err = w.missing(); err != nil {
+	v.left = append(v.left, w.leftBehind(w.normal)...)
+	lost, invented, err := w.missing()
+	if err != nil {
 		return nil, err
 	}
+	v.lost, v.invented = lost, invented
 	if !w.commits(time.Now(), 5*time.Second) {
 		v.bounds = append(v.bounds, "no commit came through for 5 s after all was taken back")
 	}
@@ -169,6 +170,9 @@ func (w *world) judgePoints(a actor, i injection, v *verdict) error {
 	points, err := w.recorded()
 	if err != nil {
 		return err
+	}
+	if v.code == 1 && len(points) > 0 {
+		v.claims = append(v.claims, "exit code 1 with a point: "+points[0].ID)
 	}
 	if v.code == 0 && len(points) == 0 {
 		v.claims = append(v.claims, "exit code 0 without a point")

@@ -21,6 +21,7 @@ type probe struct {
 	mu    sync.Mutex
 	since time.Time // the write under way began; zero between writes
 	worst time.Duration
+	whole time.Time // the last write that went through began then
 	quit  chan struct{}
 	done  chan struct{}
 }
@@ -55,19 +56,9 @@ func (p *probe) watch() {
 		_, _ = p.file.WriteAt([]byte("x"), 0)
 		p.mu.Lock()
 		p.worst = max(p.worst, time.Since(p.since))
-		p.since = time.Time{}
+		p.whole, p.since = p.since, time.Time{}
 		p.mu.Unlock()
 	}
-}
-
-// blocked is how long the write under way has been waiting.
-func (p *probe) blocked() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.since.IsZero() {
-		return 0
-	}
-	return time.Since(p.since)
 }
 
 // longest is the longest write since it was asked last.
@@ -79,14 +70,17 @@ func (p *probe) longest() time.Duration {
 	return worst
 }
 
-// flows waits until writes go through again.
+// flows waits until a write goes through that begins now or later.
 func (p *probe) flows(limit time.Duration) bool {
-	for end := time.Now().Add(limit); p.blocked() > 200*time.Millisecond; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			return false
+	now := time.Now()
+	return within(limit, func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.whole.Before(now) {
+			return errors.New("it waits")
 		}
-	}
-	return true
+		return nil
+	}) == nil
 }
 
 // The ioctls FIFREEZE and FITHAW of include/uapi/linux/fs.h.

@@ -47,7 +47,7 @@ func (c *scene) kill() {
 // server itself can have let go.
 func (c *scene) hang() error {
 	time.Sleep(c.letGoLimit())
-	if c.mode != "cold" && !c.probe.flows(0) {
+	if c.mode != "cold" && !c.probe.flows(200*time.Millisecond) {
 		c.claims = append(c.claims, "a hanging run keeps the volume frozen beyond its deadline")
 	}
 	c.kill()
@@ -56,6 +56,12 @@ func (c *scene) hang() error {
 
 // letGoLimit is from when on nothing of a run that does not move may stall the server.
 func (c *scene) letGoLimit() time.Duration { return maxStall + 1500*time.Millisecond }
+
+// dawdle makes a step slow, inside the budget: nothing may come of that.
+func (c *scene) dawdle() error {
+	time.Sleep(maxStall / 2)
+	return nil
+}
 
 func (c *scene) stop() error {
 	c.run.signal(syscall.SIGSTOP)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,7 @@ type truth struct {
 type committed struct {
 	id  int64
 	end int64
+	seq uint64 // MariaDB's: the sequence number of its GTID
 }
 
 // until lists the ids of all rows that are committed before the position. What has been read stays in memory.
@@ -58,6 +60,27 @@ func (t *truth) until(file string, offset int64) (map[int64]bool, error) {
 	return ids, nil
 }
 
+// untilGTID lists the ids of all rows up to MariaDB's GTID position DOMAIN-SERVER-SEQUENCE; there is one domain.
+func (t *truth) untilGTID(gtid string) (map[int64]bool, error) {
+	last := strings.LastIndexByte(gtid, '-')
+	seq, err := strconv.ParseUint(gtid[last+1:], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("the GTID position %q: %w", gtid, err)
+	}
+	if _, err := t.until("binlog.999999", 0); err != nil {
+		return nil, err
+	}
+	ids := map[int64]bool{}
+	for _, rows := range t.rows {
+		for _, c := range rows {
+			if c.seq <= seq {
+				ids[c.id] = true
+			}
+		}
+	}
+	return ids, nil
+}
+
 // readOn reads what was appended to the file. The end of a live file may be half an event: that is read the next time.
 func (t *truth) readOn(name string) error {
 	if t.read == nil {
@@ -68,6 +91,7 @@ func (t *truth) readOn(name string) error {
 	if t.server.Build.Product == lab.MariaDB {
 		parser.SetFlavor(mysql.MariaDBFlavor)
 	}
+	var seq uint64
 	var pending []int64 // of the transaction under way: its rows count once it is committed
 	err := parser.ParseFile(name, max(t.read[name], 4), func(e *replication.BinlogEvent) error {
 		switch event := e.Event.(type) {
@@ -77,10 +101,11 @@ func (t *truth) readOn(name string) error {
 					pending = append(pending, row[0].(int64))
 				}
 			}
-			return nil
+		case *replication.MariadbGTIDEvent:
+			seq = event.GTID.SequenceNumber
 		case *replication.XIDEvent:
 			for _, id := range pending {
-				t.rows[name] = append(t.rows[name], committed{id, int64(e.Header.LogPos)})
+				t.rows[name] = append(t.rows[name], committed{id, int64(e.Header.LogPos), seq})
 			}
 			pending = nil
 			t.read[name] = int64(e.Header.LogPos)
@@ -96,14 +121,7 @@ func (t *truth) readOn(name string) error {
 // exact restores a point that claims to be application-consistent, and compares its rows with the truth: those committed before
 // the position, no more and no fewer.
 func (w *world) exact(p *catalog.Point) (lost, invented int, err error) {
-	file, offset := p.Position.File, int64(p.Position.Offset)
-	if w.origin != w.subject { // a replica's rows are its source's up to the source's position
-		if len(p.Sources) != 1 {
-			return 0, 0, fmt.Errorf("the point %s tells %d sources", p.ID, len(p.Sources))
-		}
-		file, offset = p.Sources[0].File, int64(p.Sources[0].Offset)
-	}
-	want, err := w.truth.until(file, offset)
+	want, err := w.promised(p)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -122,6 +140,20 @@ func (w *world) exact(p *catalog.Point) (lost, invented int, err error) {
 		}
 	}
 	return lost, invented, nil
+}
+
+// promised lists the rows that the point's position stands for. A replica's rows are its source's up to the source's position: the
+// GTID on MariaDB, whose file and offset lag for a moment after a crash of the replica.
+func (w *world) promised(p *catalog.Point) (map[int64]bool, error) {
+	switch {
+	case w.origin == w.subject:
+		return w.truth.until(p.Position.File, int64(p.Position.Offset))
+	case len(p.Sources) != 1:
+		return nil, fmt.Errorf("the point %s tells %d sources", p.ID, len(p.Sources))
+	case w.subject.Build.Product == lab.MariaDB:
+		return w.truth.untilGTID(p.Sources[0].GTID)
+	}
+	return w.truth.until(p.Sources[0].File, int64(p.Sources[0].Offset))
 }
 
 // restored restores the point with the program, reads the rows of the server that it starts, and removes it.

@@ -40,8 +40,9 @@ type world struct {
 	writer *lab.Writer
 	probe  *probe
 	truth  *truth
-	every  int // how manieth point is restored
-	points int // seen so far
+	normal view // what there is when nothing is broken
+	every  int  // how manieth point is restored
+	points int  // seen so far
 }
 
 // newWorld makes everything and starts the writers.
@@ -66,7 +67,9 @@ func newWorld(ctx context.Context, p place, dir, binary string) (_ *world, err e
 		return nil, err
 	}
 	w.truth = &truth{server: w.origin}
-	w.probe, err = watchVolume(w.volume.Dir)
+	if w.probe, err = watchVolume(w.volume.Dir); err == nil {
+		w.normal, err = w.look()
+	}
 	return w, err
 }
 
