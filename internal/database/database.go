@@ -94,10 +94,10 @@ type Channel struct {
 	Host         string `json:"host"`
 	Port         int    `json:"port"`
 	User         string `json:"user,omitempty"`
-	File         string `json:"file"`   // of the source: executed up to here (Relay_Master_Log_File)
-	Offset       uint64 `json:"offset"` // (Exec_Master_Log_Pos)
-	GTID         string `json:"gtid"`   // executed set (MySQL) or gtid_slave_pos (MariaDB)
-	AutoPosition bool   `json:"auto_position"`
+	File         string `json:"file"`             // of the source: executed up to here (Relay_Master_Log_File)
+	Offset       uint64 `json:"offset"`           // (Exec_Master_Log_Pos)
+	GTID         string `json:"gtid"`             // executed set (MySQL) or gtid_slave_pos (MariaDB)
+	AutoPosition bool   `json:"auto_position"`    // follows by GTID, which is exact; file and offset may lag for a moment after a crash, or in mode hot
 	Receiver     bool   `json:"receiver_running"` // the I/O thread runs (or is connecting)
 	Applier      bool   `json:"applier_running"`
 	SourceID     uint32 `json:"source_server_id,omitempty"`

@@ -59,6 +59,8 @@ type Facts struct {
 	TempTables int64       `json:"open_temp_tables,omitempty"` // of the applier
 	// SkipStart tells that the server starts without its replication threads (skip-slave-start in its options).
 	SkipStart bool `json:"skip_replica_start"`
+	// ApplierWorkers is more than 0 where MySQL's applier is parallel: while it runs its file and offset lag behind what it applied.
+	ApplierWorkers int64 `json:"applier_workers,omitempty"`
 	// MissingFor tells what each mode lacks beyond Missing, which is what the hot mode needs.
 	MissingFor map[Mode][]string `json:"missing_privileges_by_mode,omitempty"`
 	// BinlogBase and RelayBase are what the log files' names begin with, absolute: "/var/lib/mysql/binlog". Paths has their directories.

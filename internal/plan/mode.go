@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/holdstill/holdstill/internal/database"
@@ -23,6 +24,9 @@ func (p *Plan) chooseMode(in Input) {
 	switch {
 	case p.Mode == database.Locked && f.Role != database.Replica:
 		p.problem("use --mode hot, or cold", "mode locked stops the applier of a replica, but this server has no source")
+	case p.Mode == database.Hot && slices.ContainsFunc(f.Channels, func(c database.Channel) bool { return f.ApplierWorkers > 0 && !c.AutoPosition }):
+		p.problem("use --mode locked, or let the replica follow by GTID",
+			"mode hot cannot tell where a parallel applier (%d workers) that does not follow by GTID stands: its file and offset lag while it runs", f.ApplierWorkers)
 	case p.Mode == database.Hot && f.Role == database.Replica:
 		p.warn("mode hot leaves the applier running: its position is read in the hold, but a statement-based applier may have temporary tables open; locked waits for them")
 	}

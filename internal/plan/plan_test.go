@@ -51,6 +51,21 @@ func TestAutoFollowsTheRole(t *testing.T) {
 	}
 }
 
+func TestHotReplicaNeedsAnExactPosition(t *testing.T) {
+	for _, c := range []struct {
+		workers int64
+		gtid    bool
+		want    bool
+	}{{4, false, false}, {4, true, true}, {0, false, true}} {
+		in := replica()
+		in.Policy.Mode = database.Hot
+		in.Facts.ApplierWorkers, in.Facts.Channels[0].AutoPosition = c.workers, c.gtid
+		if p := Make(in); p.OK() != c.want {
+			t.Errorf("%+v: %+v", c, p.Problems)
+		}
+	}
+}
+
 func TestEveryDecisionHasItsReason(t *testing.T) {
 	for _, r := range Make(replica()).Reasons {
 		if r.Topic == "" || r.Decision == "" || r.Because == "" {

@@ -33,7 +33,7 @@ type truth struct {
 type committed struct {
 	id  int64
 	end int64
-	seq uint64 // MariaDB's: the sequence number of its GTID
+	seq int64 // the number of its GTID
 }
 
 // until lists the ids of all rows that are committed before the position. What has been read stays in memory.
@@ -60,10 +60,9 @@ func (t *truth) until(file string, offset int64) (map[int64]bool, error) {
 	return ids, nil
 }
 
-// untilGTID lists the ids of all rows up to MariaDB's GTID position DOMAIN-SERVER-SEQUENCE; there is one domain.
+// untilGTID lists the ids of all rows that a GTID position covers.
 func (t *truth) untilGTID(gtid string) (map[int64]bool, error) {
-	last := strings.LastIndexByte(gtid, '-')
-	seq, err := strconv.ParseUint(gtid[last+1:], 10, 64)
+	covers, err := t.covers(gtid)
 	if err != nil {
 		return nil, fmt.Errorf("the GTID position %q: %w", gtid, err)
 	}
@@ -73,12 +72,32 @@ func (t *truth) untilGTID(gtid string) (map[int64]bool, error) {
 	ids := map[int64]bool{}
 	for _, rows := range t.rows {
 		for _, c := range rows {
-			if c.seq <= seq {
+			if covers(c.seq) {
 				ids[c.id] = true
 			}
 		}
 	}
 	return ids, nil
+}
+
+// covers reads MariaDB's position, DOMAIN-SERVER-NUMBER of the one domain that there is, or MySQL's set.
+func (t *truth) covers(gtid string) (func(int64) bool, error) {
+	if t.server.Build.Product == lab.MariaDB {
+		last, err := strconv.ParseInt(gtid[strings.LastIndexByte(gtid, '-')+1:], 10, 64)
+		return func(n int64) bool { return n <= last }, err
+	}
+	set, err := mysql.ParseMysqlGTIDSet(gtid)
+	if err != nil {
+		return nil, err
+	}
+	uuid, err := t.server.Value(context.Background(), "SELECT @@global.server_uuid")
+	if err != nil {
+		return nil, err
+	}
+	return func(n int64) bool {
+		one, err := mysql.ParseMysqlGTIDSet(fmt.Sprintf("%s:%d", uuid, n))
+		return err == nil && set.Contain(one)
+	}, nil
 }
 
 // readOn reads what was appended to the file. The end of a live file may be half an event: that is read the next time.
@@ -91,7 +110,7 @@ func (t *truth) readOn(name string) error {
 	if t.server.Build.Product == lab.MariaDB {
 		parser.SetFlavor(mysql.MariaDBFlavor)
 	}
-	var seq uint64
+	var seq int64
 	var pending []int64 // of the transaction under way: its rows count once it is committed
 	err := parser.ParseFile(name, max(t.read[name], 4), func(e *replication.BinlogEvent) error {
 		switch event := e.Event.(type) {
@@ -102,7 +121,9 @@ func (t *truth) readOn(name string) error {
 				}
 			}
 		case *replication.MariadbGTIDEvent:
-			seq = event.GTID.SequenceNumber
+			seq = int64(event.GTID.SequenceNumber)
+		case *replication.GTIDEvent:
+			seq = event.GNO
 		case *replication.XIDEvent:
 			for _, id := range pending {
 				t.rows[name] = append(t.rows[name], committed{id, int64(e.Header.LogPos), seq})
@@ -142,18 +163,16 @@ func (w *world) exact(p *catalog.Point) (lost, invented int, err error) {
 	return lost, invented, nil
 }
 
-// promised lists the rows that the point's position stands for. A replica's rows are its source's up to the source's position: the
-// GTID on MariaDB, whose file and offset lag for a moment after a crash of the replica.
+// promised lists the rows that the point's position stands for. A replica's are its source's up to a GTID. File and offset would not
+// do: MariaDB's lag for a moment after a crash of the replica, and MySQL's while a parallel applier runs.
 func (w *world) promised(p *catalog.Point) (map[int64]bool, error) {
 	switch {
 	case w.origin == w.subject:
 		return w.truth.until(p.Position.File, int64(p.Position.Offset))
 	case len(p.Sources) != 1:
 		return nil, fmt.Errorf("the point %s tells %d sources", p.ID, len(p.Sources))
-	case w.subject.Build.Product == lab.MariaDB:
-		return w.truth.untilGTID(p.Sources[0].GTID)
 	}
-	return w.truth.until(p.Sources[0].File, int64(p.Sources[0].Offset))
+	return w.truth.untilGTID(p.Sources[0].GTID)
 }
 
 // restored restores the point with the program, reads the rows of the server that it starts, and removes it.

@@ -67,6 +67,7 @@ func (r *reader) settings() {
 	f.LogBin, f.BinlogFormat = v.On("log_bin"), v["binlog_format"]
 	f.GTIDMode = r.dialect.Mode(v)
 	f.SyncBinlog, f.FlushLog = v.number("sync_binlog"), v.number("innodb_flush_log_at_trx_commit")
+	f.ApplierWorkers = max(v.number("replica_parallel_workers"), v.number("slave_parallel_workers"))
 	f.SkipStart = v.On("skip_replica_start") || v.On("skip_slave_start")
 	f.BinlogBase, f.RelayBase = r.below(v["log_bin_basename"]), r.below(v["relay_log_basename"])
 }
