@@ -46,7 +46,7 @@ type site struct {
 	acked []lab.Ack // all that was acknowledged before a cut, ever
 }
 
-func open(t *testing.T, l *lab.Lab, binary string, build lab.Build, storage string) *site {
+func open(t *testing.T, l *lab.Lab, binary string, build lab.Build, storage string, options ...string) *site {
 	t.Helper()
 	ctx, name := t.Context(), build.Name+"-"+storage
 	s := &site{t: t, lab: l, binary: binary, config: filepath.Join(l.Dir(), name+".yaml"), run: filepath.Join(l.Dir(), name+"-run")}
@@ -61,7 +61,7 @@ func open(t *testing.T, l *lab.Lab, binary string, build lab.Build, storage stri
 		s.disk.Carry(s.volume)
 	}
 	s.state = filepath.Join(s.volume.Dir, "state")
-	s.server = must(l.Server(ctx, build, lab.Spec{Name: name, Datadir: filepath.Join(s.volume.Dir, "data"), Subvolume: storage == onBtrfs}))(t)
+	s.server = must(l.Server(ctx, build, lab.Spec{Name: name, Datadir: filepath.Join(s.volume.Dir, "data"), Subvolume: storage == onBtrfs, Options: options}))(t)
 	text := fmt.Sprintf("instances:\n  shop:\n    option_file: %s\n    patience: 20s\n", s.server.OptionFile)
 	check(t, os.WriteFile(s.config, []byte(text), 0o600))
 	check(t, s.server.Start(ctx))
