@@ -33,6 +33,10 @@ func makeEverything(dir, name string) error {
 	if err != nil {
 		return err
 	}
+	powered, err := l.Disk(ctx, "powered", "xfs", 320<<20)
+	if err != nil {
+		return err
+	}
 	network, err := l.Network(ctx, "sw", map[string]string{"a": "10.77.0.1", "b": "10.77.0.2"})
 	if err != nil {
 		return err
@@ -51,7 +55,7 @@ func makeEverything(dir, name string) error {
 	if err := os.Mkdir(behind, 0o755); err != nil {
 		return err
 	}
-	return shell(fmt.Sprintf("mount --bind %s '%s' && fsfreeze -f %s", inner.Dir, behind, disk.Dir))
+	return shell(fmt.Sprintf("mount --bind %s '%s' && fsfreeze -f %s && fsfreeze -f %s", inner.Dir, behind, disk.Dir, powered.Dir))
 }
 
 // frozenImage makes an image on a volume and freezes it, and a second one that is unmounted while it is frozen: that one has no path

@@ -76,14 +76,15 @@ func startMaker(t *testing.T, dir, build string) *exec.Cmd {
 	return nil
 }
 
-// The maker dies by SIGKILL with two file systems frozen, one of them unmounted since, a server that writes, a process that hangs
-// in a write to the frozen file system, a mount that the lab knows nothing of, and a network: nothing of it may be left.
+// The maker dies by SIGKILL with four file systems frozen, one of them unmounted since, a server that writes, a process that hangs
+// in a write to the frozen file system, a disk with a daemon behind it, a mount that the lab knows nothing of, and a network: nothing of
+// it may be left.
 func TestNothingIsLeftOfAKilledMaker(t *testing.T) {
 	labtest.Matrix(t, func(t *testing.T, b lab.Build) {
 		dir := freshDir(t)
 		maker := startMaker(t, dir, b.Name)
 		made, names := world(t, dir), namespaces(t, dir)
-		for _, want := range []string{"/disk ", "/outer ", "/inner ", `/behind\040the\040lab `, "outer/inner.img", "--defaults-file=" + dir} {
+		for _, want := range []string{"/disk ", "/outer ", "/inner ", `/behind\040the\040lab `, "outer/inner.img", "--defaults-file=" + dir, "/powered ", "filename=" + dir} {
 			if !strings.Contains(made, want) {
 				t.Errorf("the maker made no %q:\n%s", want, made)
 			}
