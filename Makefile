@@ -53,7 +53,7 @@ bench: ## the benchmarks, side by side with what one would use instead (root)
 	@$(MAKE) --no-print-directory build
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
-test-vm: ## a virtual machine that loses its power in mid-backup, and its clock (root; Debian 12; with or without KVM)
+test-vm: ## a virtual machine that loses its power in mid-backup, and its clock (root; Debian 12; no KVM needed)
 	@scripts/prereqs.sh vm
 	@scripts/vm-image.sh
 	$(GO) test -tags vm -count=1 -timeout 60m -v $(TESTFLAGS) ./test/vm

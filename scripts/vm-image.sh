@@ -2,7 +2,7 @@
 # Builds the disk of the virtual machine that `make test-vm` boots: Debian 12 with systemd, MariaDB and the guest agent, no network.
 #   scripts/vm-image.sh [DIR]
 # DIR defaults to $HOLDSTILL_VM, else /var/cache/holdstill/vm. It gets vmlinuz, initrd.img and root.img (raw ext4, sparse, 1 GB of
-# data), which the tests only read: they write to overlays of their own. About two minutes the first time; after that, unless
+# data), which the tests only read: they write to overlays of their own. A minute or two the first time; after that, unless
 # this script has changed, it returns at once. Packages it needs: scripts/prereqs.sh vm.
 set -euo pipefail
 
@@ -66,7 +66,7 @@ CNF
 HOOK
 chmod 755 "$work/early" "$work/late"
 
-echo "vm-image: building the machine's disk in $dir (a few minutes, once)"
+echo "vm-image: building the machine's disk in $dir (a minute or two, once)"
 # --mode=root mounts in a mount namespace of its own: nothing stays mounted here, even if we are killed. Check-Valid-Until: build
 # machines have wrong clocks, and an archive snapshot is always out of date.
 quietly mmdebstrap --variant=minbase --mode=root \

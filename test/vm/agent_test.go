@@ -102,12 +102,12 @@ type outcome struct {
 }
 
 // run starts a shell script in the machine and waits for its end.
-func (a *agent) run(script string, input []byte) (outcome, error) {
+func (a *agent) run(script, input string) (outcome, error) {
 	var started struct {
 		PID int `json:"pid"`
 	}
 	var out outcome
-	arguments := map[string]any{"path": "/bin/bash", "arg": []string{"-c", script}, "capture-output": true, "input-data": input}
+	arguments := map[string]any{"path": "/bin/bash", "arg": []string{"-c", script}, "capture-output": true, "input-data": []byte(input)}
 	if err := a.call("guest-exec", arguments, &started); err != nil {
 		return out, err
 	}

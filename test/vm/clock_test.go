@@ -27,7 +27,7 @@ func (m *machine) clockInside() {
 		agent := m.agent
 		go func() {
 			out, err := agent.run(fmt.Sprintf("rm -f /run/trace; HOLDSTILL_FAULT=%s:sleep HOLDSTILL_FAULT_TRACE=/run/trace holdstill --json backup --mode %s --max-stall 2m",
-				c.boundary, c.mode), nil)
+				c.boundary, c.mode), "")
 			if err != nil {
 				out.Code, out.Stderr = -1, []byte(err.Error())
 			}

@@ -55,8 +55,8 @@ func (m *machine) sql(statements string) string {
 func (m *machine) write() {
 	m.t.Helper()
 	next := m.number(m.sql("SELECT COALESCE(MAX(n), 0) + 1 FROM shop.orders"))
-	m.sh(fmt.Sprintf(`systemd-run -q --collect --unit=writer bash -c '
-		for ((i = %d;; i++)); do echo "INSERT INTO orders VALUES ($i, UUID()); SELECT $i;"; done |
+	m.sh(fmt.Sprintf(`systemctl stop writer 2>/dev/null; systemd-run -q --collect --unit=writer bash -c '
+		for ((i = %d;; i++)); do echo "INSERT INTO orders VALUES ($i, UUID()); SELECT $i;" || exit; done |
 		mariadb -BNn -u app -papp shop >/dev/virtio-ports/commits'`, next))
 	m.await("the first commits", fmt.Sprintf("[ $(mariadb -BN -e 'SELECT COUNT(*) FROM shop.orders WHERE n >= %d') -gt 20 ]", next))
 }

@@ -16,11 +16,11 @@ import (
 func TestMachine(t *testing.T) {
 	m := newMachine(t)
 	m.boot()
-	m.prepare()
+	m.part("installed", m.prepare)
 	m.part("every mode with a systemd unit", m.modes)
 	m.part("a restored server", m.restored)
 	for _, c := range powerCuts {
-		m.part(fmt.Sprintf("power cut at %s of %s", c.boundary, c.mode), func() { m.powerCut(c) })
+		m.part(fmt.Sprintf("power cut at %s of %s%s", c.boundary, c.mode, c.with), func() { m.powerCut(c) })
 	}
 	m.part("a service that does not start is shown", m.shown)
 	m.part("clock set while a backup runs", m.clockInside)
@@ -75,6 +75,7 @@ type powerCut struct {
 	options        string // a line of the option file, written since the server started
 	byHand         string // what somebody has set at run time
 	disabled       bool   // the unit is not enabled: nobody but us starts it at boot
+	with           string // what of these is worth a word in the name
 	seen           string // a script that proves that the run had come so far
 	ask, want      string // what the server has to say after the boot
 }
@@ -85,7 +86,7 @@ const (
 	stopped = `! systemctl is-active -q mariadb`
 
 	readOnly = "SELECT @@global.read_only"
-	threads  = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Slave_IO', 'Slave_SQL')"
+	threads  = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'system user' AND COMMAND IN ('Connect', 'Slave_IO', 'Slave_SQL')"
 	// Nobody listens there, so the receiver tries for ever, which is as good as running: it is a thread that somebody has started.
 	follow  = "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'nobody', MASTER_LOG_FILE = 'binlog.000001', MASTER_LOG_POS = 4; START SLAVE"
 	halfway = `[ $(mariadb -BN -e "` + threads + `") = 1 ]`
@@ -96,12 +97,12 @@ const (
 var powerCuts = []powerCut{
 	{boundary: "hold.acted", mode: "hot", seen: held, ask: readOnly, want: "0"},
 	{boundary: "cut.acted", mode: "hot", seen: cutMade, ask: readOnly, want: "0"},
-	{boundary: "readonly.acted", mode: "cold", options: "read-only = ON", seen: `[ $(mariadb -BN -e '` + readOnly + `') = 1 ]`, ask: readOnly, want: "1"},
-	{boundary: "service.acted", mode: "cold", byHand: "SET GLOBAL read_only = ON", seen: stopped, ask: readOnly, want: "0"},
-	{boundary: "service.acted", mode: "cold", disabled: true, seen: stopped, ask: readOnly, want: "0"},
+	{boundary: "readonly.acted", mode: "cold", options: "read-only = ON", with: ", writable by hand", seen: `[ $(mariadb -BN -e '` + readOnly + `') = 1 ]`, ask: readOnly, want: "1"},
+	{boundary: "service.acted", mode: "cold", byHand: "SET GLOBAL read_only = ON", with: ", read-only by hand", seen: stopped, ask: readOnly, want: "0"},
+	{boundary: "service.acted", mode: "cold", disabled: true, with: ", unit not enabled", seen: stopped, ask: readOnly, want: "0"},
 	{boundary: "service.undo", mode: "cold", seen: stopped + " && " + cutMade, ask: readOnly, want: "0"},
-	{boundary: "replication.acted", mode: "locked", byHand: follow, seen: halfway, ask: threads, want: "2"},
-	{boundary: "cut.acted", mode: "locked", byHand: follow, options: "skip-slave-start", seen: halfway + " && " + cutMade, ask: threads, want: "0"},
+	{boundary: "replication.acted", mode: "locked", byHand: follow, with: ", threads start at boot", seen: halfway, ask: threads, want: "2"},
+	{boundary: "cut.acted", mode: "locked", byHand: follow, options: "skip-slave-start", with: ", skip-slave-start", seen: halfway + " && " + cutMade, ask: threads, want: "0"},
 }
 
 func (m *machine) powerCut(c powerCut) {
