@@ -103,7 +103,7 @@ func except(prefixes ...string) func(injection) bool {
 	}
 }
 
-func writes(i injection) bool { return i.boundary == "ledger.append" || i.boundary == "record.write" }
+func writes(i injection) bool { return i.base() == "ledger.append" || i.base() == "record.write" }
 
 func acts(i injection) bool { return strings.HasSuffix(i.boundary, ".act") }
 
@@ -118,7 +118,7 @@ func guarded(i injection) bool {
 
 // serves is where the server runs.
 func serves(i injection) bool {
-	return i.boundary != "ledger.append" && (i.mode != "cold" || !between(i.boundary, "service.acted", "service.undo"))
+	return i.base() != "ledger.append" && (i.mode != "cold" || !between(i.boundary, "service.acted", "service.undo"))
 }
 
 // unheld is where an account can be changed: no hold stops it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -109,17 +110,30 @@ func (c *scene) breakState() error {
 }
 
 func (c *scene) mendState() error {
-	if err := tool("umount", c.disk.Dir); err != nil {
+	if err := detach(c.disk.Image, c.disk.Dir); err != nil {
 		return err
 	}
 	_ = tool("e2fsck", "-p", "-f", c.disk.Image) // its code says that it mended something
-	return c.attach(&c.disk.Device, c.disk.Image, c.disk.Dir)
+	return attach(&c.disk.Device, c.disk.Image, c.disk.Dir)
+}
+
+// detach unmounts an image and waits until its file system is gone: for a moment another mount namespace may keep it alive, and who
+// mounts it then meets the old one.
+func detach(image, dir string) error {
+	if err := within(5*time.Second, func() error { return tool("umount", dir) }); err != nil {
+		return err
+	}
+	return within(20*time.Second, func() error {
+		if slices.Contains(loopsBelow(filepath.Dir(image)), "loop "+image) {
+			return fmt.Errorf("%s is still attached", image)
+		}
+		return nil
+	})
 }
 
 // attach mounts an image as the lab does: the loop device goes with the mount.
-func (w *world) attach(device *string, image, dir string) error {
-	err := within(5*time.Second, func() error { return tool("mount", "-o", "loop,noatime", image, dir) })
-	if err != nil {
+func attach(device *string, image, dir string) error {
+	if err := tool("mount", "-o", "loop,noatime", image, dir); err != nil {
 		return err
 	}
 	source, err := sourceOf(dir)
@@ -134,7 +148,7 @@ func (c *scene) mountAgain() error {
 	if tool("mount", "-o", "noatime", c.volume.Device, c.volume.Dir) == nil {
 		return nil
 	}
-	return c.attach(&c.volume.Device, c.volume.Image, c.volume.Dir)
+	return attach(&c.volume.Device, c.volume.Image, c.volume.Dir)
 }
 
 // powerOff leaves nothing running and nothing mounted, as a reboot does before the disks come up, and lets recover try its best
@@ -152,12 +166,11 @@ func (c *scene) powerOff() error {
 	}
 	c.probe.stop()
 	c.tookBack = true
-	mounts := []string{c.volume.Dir}
-	if c.outer != nil {
-		mounts = append(mounts, c.outer.Dir)
+	if err := detach(c.volume.Image, c.volume.Dir); err != nil {
+		return err
 	}
-	for _, dir := range mounts {
-		if err := within(5*time.Second, func() error { return tool("umount", dir) }); err != nil {
+	if c.outer != nil {
+		if err := detach(c.outer.Image, c.outer.Dir); err != nil {
 			return err
 		}
 	}
@@ -169,11 +182,11 @@ func (c *scene) powerOff() error {
 
 func (c *scene) powerOn() error {
 	if c.outer != nil {
-		if err := c.attach(&c.outer.Device, c.outer.Image, c.outer.Dir); err != nil {
+		if err := attach(&c.outer.Device, c.outer.Image, c.outer.Dir); err != nil {
 			return err
 		}
 	}
-	err := c.attach(&c.volume.Device, c.volume.Image, c.volume.Dir)
+	err := attach(&c.volume.Device, c.volume.Image, c.volume.Dir)
 	if err == nil {
 		c.probe, err = watchVolume(c.volume.Dir)
 	}

@@ -75,7 +75,7 @@ func share(n, k, worlds int) int { return (n + worlds - 1 - k) / worlds }
 // visit makes one world and injects its faults. A world that a fault made useless is made anew, and the campaign goes on.
 func visit(ctx context.Context, o options, p place, n int, t *tally) error {
 	dir := filepath.Join(o.dir, strings.ReplaceAll(p.String(), "/", "-"))
-	random := p.dice(o.seed)
+	random := dice(p.String(), o.seed)
 	var left []injection
 	drawn := false
 	for tries := 0; ; tries++ {
@@ -117,7 +117,7 @@ func (w *world) injectAll(ctx context.Context, o options, list []injection, t *t
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		v, err := w.inject(i, o.seed+uint64(k))
+		v, err := w.inject(i, o.seed)
 		if err != nil {
 			return list[k+1:], err
 		}

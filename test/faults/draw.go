@@ -3,6 +3,7 @@ package main
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 )
 
@@ -11,10 +12,22 @@ type place struct{ product, role, storage string }
 
 func (p place) String() string { return p.product + "/" + p.role + "/" + p.storage }
 
-// injection is one fault: in which world, in a backup of which mode, at which boundary, and what happens there.
+// injection is one fault: in which world, in a backup of which mode, at which boundary, and what happens there. A boundary that is
+// passed many times has the number of the passage behind its name: ledger.append:3.
 type injection struct {
 	place
 	mode, boundary, actor string
+}
+
+func (i injection) base() string {
+	name, _, _ := strings.Cut(i.boundary, ":")
+	return name
+}
+
+func (i injection) passage() int {
+	_, number, _ := strings.Cut(i.boundary, ":")
+	n, _ := strconv.Atoi(number)
+	return max(1, n)
 }
 
 func (i injection) String() string {
@@ -53,10 +66,10 @@ func places() []place {
 	return out
 }
 
-// dice is the randomness of one world: the same for the same seed, whatever the other worlds do.
-func (p place) dice(seed uint64) *rand.Rand {
+// dice is the randomness of one thing, by its name: the same for the same seed, whatever else goes on.
+func dice(name string, seed uint64) *rand.Rand {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(p.String()))
+	_, _ = h.Write([]byte(name))
 	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }
 
@@ -100,7 +113,7 @@ func spread(all []injection, n int, r *rand.Rand) []injection {
 	for range n {
 		best, least := 0, -1
 		for k, i := range rest {
-			if weight := used[i.actor] + used[i.boundary] + used[i.mode]/4; least < 0 || weight < least {
+			if weight := used[i.actor] + used[i.base()] + used[i.mode]/4; least < 0 || weight < least {
 				best, least = k, weight
 			}
 		}
@@ -108,7 +121,7 @@ func spread(all []injection, n int, r *rand.Rand) []injection {
 		rest[best] = rest[len(rest)-1]
 		rest = rest[:len(rest)-1]
 		used[i.actor] += actorNamed(i.actor).cost()
-		used[i.boundary]++
+		used[i.base()]++
 		used[i.mode] += modeCost(i)
 		out = append(out, i)
 	}

@@ -44,7 +44,7 @@ func (w *world) inject(i injection, seed uint64) (*verdict, error) {
 	}
 	w.probe.longest()
 	a := actorNamed(i.actor)
-	c := &scene{world: w, injection: i, random: i.dice(seed)}
+	c := &scene{world: w, injection: i, random: dice(i.String(), seed)}
 	if err := c.play(a, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", i, err)
 	}
@@ -60,7 +60,7 @@ func (w *world) inject(i injection, seed uint64) (*verdict, error) {
 			return nil, fmt.Errorf("%s: cannot heal: %w", i, err)
 		}
 	}
-	if err := w.takeBack(v); err != nil {
+	if err := c.takeBack(v); err != nil {
 		return nil, err
 	}
 	v.left = append(v.left, w.leftBehind(w.normal)...)
@@ -81,10 +81,10 @@ func (c *scene) play(a actor, v *verdict) (err error) {
 	if kind == "" {
 		kind = "pause"
 	}
-	if c.run, err = c.start(c.boundary+":"+kind, "--json", "backup", "--mode", c.mode); err != nil {
+	if c.run, err = c.start(fmt.Sprintf("%s:%s:%d", c.base(), kind, c.passage()), "--json", "backup", "--mode", c.mode); err != nil {
 		return err
 	}
-	v.missed = !c.run.reaches(c.boundary, runLimit)
+	v.missed = !c.run.reaches(c.base(), c.passage(), runLimit)
 	if a.act != nil && !v.missed {
 		if err := a.act(c); err != nil {
 			c.run.open()
@@ -147,8 +147,19 @@ func (c *scene) judgeCode(a actor, v *verdict) {
 	}
 }
 
-// takeBack runs recover, which must succeed, and once more: then there is nothing left to do.
-func (w *world) takeBack(v *verdict) error {
+// takeBack runs recover, which must succeed, and once more: then there is nothing left to do. Now and then it is the next backup that
+// takes back, as it will be where nobody was called.
+func (c *scene) takeBack(v *verdict) error {
+	w := c.world
+	if c.random.IntN(4) == 0 {
+		r, err := w.holdstill(runLimit, "backup")
+		if err != nil {
+			return err
+		}
+		if r.code != 0 {
+			v.left = append(v.left, fmt.Sprintf("the next backup ended with %d: %s", r.code, r.said()))
+		}
+	}
 	for n := range 2 {
 		r, err := w.holdstill(runLimit, "--json", "recover")
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,25 +78,32 @@ func (r *running) alive() bool {
 	}
 }
 
-// boundaries are those passed so far, in their order, each once.
+// boundaries are those passed so far, in their order; one that is passed again has the number of the passage behind it.
 func (r *running) boundaries() []string {
 	var out []string
+	times := map[string]int{}
 	for _, b := range strings.Fields(r.read("trace")) {
-		if !slices.Contains(out, b) {
-			out = append(out, b)
+		if times[b]++; times[b] > 1 {
+			b = fmt.Sprintf("%s:%d", b, times[b])
 		}
+		out = append(out, b)
 	}
 	return out
 }
 
-// reaches waits until the run is at the boundary; false if it ended before.
-func (r *running) reaches(boundary string, limit time.Duration) bool {
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if slices.Contains(r.boundaries(), boundary) {
-			return true
+// reaches waits until the run is at the nth passage of the boundary; false if it ended before.
+func (r *running) reaches(boundary string, nth int, limit time.Duration) bool {
+	passages := func() (n int) {
+		for _, b := range strings.Fields(r.read("trace")) {
+			if b == boundary {
+				n++
+			}
 		}
-		if !r.alive() {
-			return slices.Contains(r.boundaries(), boundary)
+		return n
+	}
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if ended := !r.alive(); passages() >= nth || ended {
+			return passages() >= nth
 		}
 	}
 	return false
