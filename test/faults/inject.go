@@ -25,6 +25,8 @@ type verdict struct {
 	stalled        time.Duration
 	letGo          time.Duration // after a SIGKILL of the main process
 	restored       int
+	own            *catalog.Point
+	next           string // the point of the backup that took back, if it was one
 	took           time.Duration
 	said           string
 }
@@ -152,13 +154,15 @@ func (c *scene) judgeCode(a actor, v *verdict) {
 func (c *scene) takeBack(v *verdict) error {
 	w := c.world
 	if c.random.IntN(4) == 0 {
-		r, err := w.holdstill(runLimit, "backup")
+		r, err := w.holdstill(runLimit, "--json", "backup")
 		if err != nil {
 			return err
 		}
-		if r.code != 0 {
+		var next catalog.Point
+		if err := json.Unmarshal([]byte(r.read("stdout")), &next); r.code != 0 || err != nil {
 			v.left = append(v.left, fmt.Sprintf("the next backup ended with %d: %s", r.code, r.said()))
 		}
+		v.next = next.ID
 	}
 	for n := range 2 {
 		r, err := w.holdstill(runLimit, "--json", "recover")
@@ -182,25 +186,15 @@ func (w *world) judgePoints(a actor, i injection, v *verdict) error {
 	if err != nil {
 		return err
 	}
-	if v.code == 1 && len(points) > 0 {
-		v.claims = append(v.claims, "exit code 1 with a point: "+points[0].ID)
-	}
-	if v.code == 0 && len(points) == 0 {
-		v.claims = append(v.claims, "exit code 0 without a point")
-	}
 	for _, p := range points {
-		if p.Consistency != catalog.Application {
-			if v.code == 0 {
-				v.claims = append(v.claims, fmt.Sprintf("exit code 0 with a point that is %s", p.Consistency))
-			}
-			continue
+		if p.ID != v.next {
+			v.own = p
 		}
-		// Between the hold and the end of the cut nothing of this can be survived.
-		if a.breaks && i.mode != "cold" && between(i.boundary, "hold.acted", "cut.act") && !v.missed {
-			v.claims = append(v.claims, "the hold was broken before the cut, and the point "+p.ID+" says application")
-		}
+	}
+	v.claims = append(v.claims, wrongClaims(a, i, v)...)
+	for _, p := range points {
 		w.points++
-		if w.points%w.every != 0 {
+		if p.Consistency != catalog.Application || w.points%w.every != 0 {
 			continue
 		}
 		lost, invented, err := w.exact(p)
@@ -215,6 +209,25 @@ func (w *world) judgePoints(a actor, i injection, v *verdict) error {
 		}
 	}
 	return w.forgetPoints()
+}
+
+// wrongClaims compares what the run said at its end with the point that it left.
+func wrongClaims(a actor, i injection, v *verdict) []string {
+	// Between the hold and the end of the cut nothing of this can be survived.
+	broken := a.breaks && i.mode != "cold" && between(i.boundary, "hold.acted", "cut.act") && !v.missed
+	switch {
+	case v.own == nil && (v.code == 0 || v.code == 3):
+		return []string{fmt.Sprintf("exit code %d without a point", v.code)}
+	case v.own == nil:
+		return nil
+	case v.code == 1:
+		return []string{"exit code 1 with a point: " + v.own.ID}
+	case v.code == 0 && v.own.Consistency != catalog.Application:
+		return []string{fmt.Sprintf("exit code 0 with a point that is %s", v.own.Consistency)}
+	case broken && v.own.Consistency == catalog.Application:
+		return []string{"the hold was broken before the cut, and the point " + v.own.ID + " says application"}
+	}
+	return nil
 }
 
 func prefixed(prefix string, list []string) []string {
