@@ -90,6 +90,7 @@ func (s *site) campaign(wanted func(boundary string) bool) {
 	for id := range first { // the oldest has seen every cut
 		s.exact(s.points()[id])
 	}
+	s.killAll() // the next one needs the memory
 	s.t.Logf("%d cuts, %d commits acknowledged, none lost", cuts+1, len(s.acked))
 }
 

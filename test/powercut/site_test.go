@@ -41,7 +41,8 @@ type site struct {
 	config string
 	state  string
 	run    string // a tmpfs, as /run is: a reboot empties it
-	boot   string // what the kernel would show as boot_id since the last reboot
+	boot   string // the file with what the kernel would show as boot_id since the last reboot
+	boots  int
 
 	acked []lab.Ack // all that was acknowledged before a cut, ever
 }
@@ -149,7 +150,8 @@ func names(t *testing.T, dir string) []string {
 	return out
 }
 
-// reboot is what follows a cut: nothing runs any more, the disk comes back as it is, and the server is started.
+// reboot is what follows a cut: nothing runs any more, the disk comes back as it is, and the server is started. Every other time
+// recover comes before the server, as a unit of the boot may.
 func (s *site) reboot() {
 	s.t.Helper()
 	s.killAll()
@@ -161,6 +163,9 @@ func (s *site) reboot() {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id)
 	check(s.t, os.WriteFile(s.boot, fmt.Appendf(nil, "%x-%x-%x-%x-%x\n", id[:4], id[4:6], id[6:8], id[8:10], id[10:]), 0o600))
+	if s.boots++; s.boots%2 == 0 {
+		s.holdstill("recover").want(s.t, "recover before the server is up")
+	}
 	check(s.t, s.server.Start(s.t.Context()))
 }
 
