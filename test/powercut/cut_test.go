@@ -23,7 +23,7 @@ func TestPowerCutAtEveryBoundary(t *testing.T) {
 		t.Run(onBtrfs, func(t *testing.T) { open(t, l, binary, build, onBtrfs).campaign(every) })
 		wanted := every
 		if build.Product == lab.MySQL { // it takes seconds to start after each cut
-			wanted = storageOnly
+			wanted = between
 		}
 		t.Run(onImage, func(t *testing.T) { open(t, l, binary, build, onImage).campaign(wanted) })
 	})
@@ -31,10 +31,9 @@ func TestPowerCutAtEveryBoundary(t *testing.T) {
 
 func every(string) bool { return true }
 
-// storageOnly are the boundaries between which the storage changes, and the last one.
-func storageOnly(boundary string) bool {
-	stage, _, _ := strings.Cut(boundary, ".")
-	return stage == "freeze" || stage == "cut" || boundary == "record.written"
+// between are the boundaries at which the storage is in a state that it is in at no other.
+func between(boundary string) bool {
+	return slices.Contains([]string{"freeze.acted", "cut.acted", "freeze.undone", "cut.finished", "record.written"}, boundary)
 }
 
 // TestPowerCutLosesCommits runs a server that writes before it acknowledges, and syncs once a second: kill -9 would lose nothing, and
