@@ -58,11 +58,11 @@ var actors = []actor{
 	// the server
 	{name: "kill-connection", act: (*scene).killConnections, at: serves, grave: true, breaks: true},
 	{name: "server-killed", act: (*scene).killServer, heal: (*scene).startServer, at: serves, grave: true, stalls: true, breaks: true, price: 3},
-	{name: "server-shut-down", act: (*scene).shutDownServer, heal: (*scene).startServer, at: serves, grave: true, stalls: true, breaks: true, price: 3},
+	{name: "server-shut-down", act: (*scene).shutDownServer, heal: (*scene).startShutDown, at: serves, grave: true, stalls: true, breaks: true, price: 3},
 	{name: "server-restarted", act: (*scene).restartServer, heal: (*scene).startServer, at: serves, grave: true, stalls: true, breaks: true, price: 3},
 	{name: "connections-full", act: (*scene).fillConnections, heal: (*scene).freeConnections, at: serves, grave: true},
 	{name: "password-changed", act: (*scene).changePassword, heal: (*scene).changePasswordBack, at: unheld, grave: true},
-	{name: "server-disk-full", act: (*scene).fillVolume, heal: (*scene).freeVolume, at: unfrozen, grave: true, stalls: true, price: 10}, // a server looks for space once a minute
+	{name: "server-disk-full", act: (*scene).fillVolume, heal: (*scene).awaitSpace, at: unfrozen, grave: true, stalls: true, price: 10}, // a server looks for space once a minute
 	{name: "long-select", act: (*scene).longSelect, heal: (*scene).endBusy, at: before("hold.act"), price: 3},
 	{name: "long-alter", act: (*scene).longAlter, heal: (*scene).endBusy, at: before("hold.act"), price: 3},
 	{name: "big-transaction", act: (*scene).bigTransaction, heal: (*scene).endBusy, at: before("hold.act"), price: 3},

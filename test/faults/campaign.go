@@ -79,25 +79,41 @@ func visit(ctx context.Context, o options, p place, n int, t *tally) error {
 	var left []injection
 	drawn := false
 	for tries := 0; ; tries++ {
-		w, err := newWorld(ctx, p, fmt.Sprintf("%s-%d", dir, tries), o.binary)
-		if err != nil {
-			return err
+		w, passed, err := openWorld(ctx, p, fmt.Sprintf("%s-%d", dir, tries), o)
+		if err == nil {
+			if !drawn {
+				left, drawn = chosen(o, p, passed, n, random), true
+			}
+			left, err = w.injectAll(ctx, o, left, t)
+			err = errors.Join(err, w.close())
 		}
-		w.every = max(1, o.restoreEvery)
-		passed, err := w.passed()
-		if err != nil {
-			return errors.Join(err, w.close())
-		}
-		if !drawn {
-			left, drawn = chosen(o, p, passed, n, random), true
-		}
-		left, err = w.injectAll(ctx, o, left, t)
-		err = errors.Join(err, w.close())
-		if err == nil || len(left) == 0 || ctx.Err() != nil || tries == 3 {
+		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
+		}
+		if drawn && len(left) == 0 && errors.Is(err, errUseless) {
+			return nil // it is told, and there is nothing left to do here
+		}
+		if tries == worldTries {
+			return err
 		}
 		t.note(fmt.Sprintf("the campaign's own trouble, the world is made anew: %v", err))
 	}
+}
+
+// worldTries is how often a world may be made anew.
+const worldTries = 8
+
+func openWorld(ctx context.Context, p place, dir string, o options) (*world, map[string][]string, error) {
+	w, err := newWorld(ctx, p, dir, o.binary)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.every = max(1, o.restoreEvery)
+	passed, err := w.passed()
+	if err != nil {
+		return nil, nil, errors.Join(err, w.close())
+	}
+	return w, passed, nil
 }
 
 func chosen(o options, p place, passed map[string][]string, n int, random *rand.Rand) []injection {
@@ -170,8 +186,16 @@ func (t *tally) add(v *verdict) {
 		if v.missed {
 			what = "-- "
 		}
+		if v.missed {
+			fmt.Fprintf(t.out, "    %s\n", lastLine(v.said))
+		}
 		fmt.Fprintf(t.out, what+" %s: exit code %d, frozen %s, stalled %s, %s\n", v.injection, v.code, v.frozen.Round(time.Millisecond), v.stalled.Round(time.Millisecond), v.took.Round(time.Millisecond))
 	}
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 func (t *tally) tell(v *verdict) {

@@ -23,6 +23,7 @@ type scene struct {
 
 	killedAt time.Time // when the main process was, by us
 	crowd    []*sql.DB
+	leaving  int // the server's process that was told to end
 	busy     context.CancelFunc
 	busyEnd  chan struct{}
 	tookBack bool     // the actor has taken back what it did
@@ -153,9 +154,19 @@ func (c *scene) killServer() error { return c.subject.Kill() }
 
 func (c *scene) startServer() error { return c.subject.Start(c.ctx) }
 
+// startShutDown starts the server again once it is down.
+func (c *scene) startShutDown() error {
+	pid := c.subject.PID()
+	if c.leaving == pid {
+		c.awaitDeath(pid, time.Minute)
+	}
+	return c.subject.Start(c.ctx)
+}
+
 // shutDownServer does not wait for its end: a hold may keep the shutdown waiting, and it is our turn to let go.
 func (c *scene) shutDownServer() error {
 	pid := c.subject.PID()
+	c.leaving = pid
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
 	_ = c.subject.Exec(ctx, "SHUTDOWN") // the answer may be the end of the connection
@@ -205,16 +216,25 @@ func (c *scene) setPassword(to string) error {
 	return c.subject.Exec(c.ctx, "SET SESSION sql_log_bin = 0", "ALTER USER 'keeper'@'localhost' IDENTIFIED BY '"+to+"'", "SET SESSION sql_log_bin = 1")
 }
 
-func (c *scene) fillVolume() error { return fill(c.volume.Dir) }
-func (c *scene) fillState() error  { return fill(c.disk.Dir) }
-func (c *scene) freeState() error  { return unfill(c.disk.Dir) }
+func (c *scene) fillState() error { return fill(c.disk.Dir) }
+func (c *scene) freeState() error { return unfill(c.disk.Dir) }
 
-// freeVolume waits until the server takes the writers' rows again: it looks for space once a minute. One that gave up, then or later,
-// is started again, as its service manager would.
-func (c *scene) freeVolume() error {
-	if err := unfill(c.volume.Dir); err != nil {
+// fillVolume leaves the server without space for as long as the run tries, or for five seconds where the run waits for the server.
+func (c *scene) fillVolume() error {
+	if err := fill(c.volume.Dir); err != nil {
 		return err
 	}
+	c.run.open()
+	select {
+	case <-c.run.ended:
+	case <-time.After(5 * time.Second):
+	}
+	return unfill(c.volume.Dir)
+}
+
+// awaitSpace waits until the server takes the writers' rows again: it looks for space once a minute. One that gave up, then or later,
+// is started again, as its service manager would.
+func (c *scene) awaitSpace() error {
 	first := ""
 	return within(2*time.Minute, func() error {
 		if !c.subject.Running() {
@@ -252,4 +272,7 @@ func fill(dir string) error {
 	return nil
 }
 
-func unfill(dir string) error { return os.Remove(filepath.Join(dir, "filler")) }
+// unfill syncs: else a file system that breaks in the next moment is full again.
+func unfill(dir string) error {
+	return errors.Join(os.Remove(filepath.Join(dir, "filler")), tool("sync", "-f", dir))
+}
