@@ -79,6 +79,14 @@ func TestARebootTakesBackWhatWasInMemory(t *testing.T) {
 	}
 }
 
+func TestUptime(t *testing.T) {
+	for shown, want := range map[string]int64{"3600": 3600, "18446744073709548016": -3600, "-3600": -3600, "": 0} {
+		if got := uptime(shown); got != want {
+			t.Errorf("%q is %d, want %d", shown, got, want)
+		}
+	}
+}
+
 func TestSystemFiles(t *testing.T) {
 	got := strings.Join(systemFiles("/home", "ibdata1:12M;/disk2/ibdata2:50M:autoextend:max:1G; raw:3Gnewraw"), " ")
 	if want := "/home/ibdata1 /disk2/ibdata2 /home/raw"; got != want {

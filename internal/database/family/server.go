@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -160,5 +161,15 @@ func started(ctx context.Context, q querier) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	return time.Unix(merge(now).number("now")-pairs(rows).number("uptime"), 0).UTC(), nil
+	return time.Unix(merge(now).number("now")-uptime(pairs(rows).first("uptime")), 0).UTC(), nil
+}
+
+// uptime reads seconds. A server whose clock was set back to before its start has an uptime below zero, and shows it as the
+// unsigned number of the same bits.
+func uptime(shown string) int64 {
+	if bits, err := strconv.ParseUint(shown, 10, 64); err == nil {
+		return int64(bits)
+	}
+	n, _ := strconv.ParseInt(shown, 10, 64)
+	return n
 }
