@@ -84,7 +84,7 @@ func (l Left) TakeBack(ctx context.Context, registry Registry, committed func(ru
 		return nil, errors.Join(&Stuck{Run: l.Run, Instance: l.Instance, Deed: look, Err: err}, file.close())
 	}
 	run := &Run{ID: l.Run, Instance: l.Instance, ledger: file, registry: registry, log: log, receipts: receipts}
-	var taken []Deed
+	var tried []*Receipt
 	for _, r := range receipts {
 		if !r.open {
 			continue
@@ -95,7 +95,7 @@ func (l Left) TakeBack(ctx context.Context, registry Registry, committed func(ru
 			}
 			continue
 		}
-		taken = append(taken, r.Deed)
+		tried = append(tried, r)
 		r.undo = func(ctx context.Context) error {
 			undoer, ok := registry[r.Deed.Kind]
 			if !ok {
@@ -105,6 +105,12 @@ func (l Left) TakeBack(ctx context.Context, registry Registry, committed func(ru
 		}
 	}
 	unwound := run.Unwind(ctx)
+	var taken []Deed
+	for _, r := range tried {
+		if !r.open {
+			taken = append(taken, r.Deed)
+		}
+	}
 	return taken, errors.Join(unwound, run.End())
 }
 

@@ -98,6 +98,9 @@ func TestUnwindStopsForNothingAndSaysWhatIsStuck(t *testing.T) {
 	if err != nil || len(left) != 1 || len(left[0].Open) != 1 || left[0].Open[0].Stage != "two" {
 		t.Fatalf("leftovers %+v, error %v", left, err)
 	}
+	if taken, err := left[0].TakeBack(t.Context(), w.registry(), never, quiet); !errors.As(err, &stuck) || len(taken) > 0 {
+		t.Fatalf("told as taken back: %+v, error %v", taken, err)
+	}
 	w.broken = nil
 	if _, err := left[0].TakeBack(t.Context(), w.registry(), never, quiet); err != nil || len(w.names) != 0 {
 		t.Fatalf("left %v, error %v", w.names, err)
