@@ -128,7 +128,7 @@ func (m *machine) powerCut(c powerCut) {
 	m.clean()
 }
 
-// shown kills a run that has stopped the service, and lets the service fail to start: the unit tries again, gives up, and can be seen.
+// shown kills a run that has stopped the service, and keeps the service from starting: the unit tries again, gives up, and can be seen.
 // When the cause is gone, recover does what it could not do before. Twice instead of five times: each try waits half a minute for the
 // server, to put its read_only back.
 func (m *machine) shown() {
@@ -139,14 +139,14 @@ func (m *machine) shown() {
 		systemctl daemon-reload
 		systemctl reset-failed holdstill-recover`)
 	m.run("HOLDSTILL_FAULT=service.acted:kill holdstill backup --mode cold", "")
-	m.sh(`printf '[mariadbd]\nno-such-option = 1\n' >/etc/mysql/mariadb.conf.d/99-broken.cnf`)
+	m.sh("systemctl mask --runtime mariadb")
 	m.sh("systemctl start --no-block holdstill-recover")
 	m.await("the unit to give up", "systemctl --failed --no-legend | grep holdstill-recover")
 	said := m.sh("journalctl --no-pager -o cat -u holdstill-recover")
 	if tries := strings.Count(said, "hint: type: systemctl start mariadb.service"); tries != 2 {
 		m.t.Errorf("it tried %d times: %s", tries, said)
 	}
-	m.sh("rm /etc/mysql/mariadb.conf.d/99-broken.cnf; systemctl reset-failed; holdstill recover")
+	m.sh("systemctl unmask --runtime mariadb; systemctl reset-failed; holdstill recover")
 	if state := m.sh("systemctl is-active mariadb || true"); state != "active" {
 		m.t.Errorf("mariadb is %s", state)
 	}
