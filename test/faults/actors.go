@@ -20,6 +20,8 @@ type actor struct {
 	grave bool
 	// stalls: commits or writes wait for the actor itself, so they say nothing about our bounds.
 	stalls bool
+	// rekeys: the accounts in the point are not those of the configuration, so that nobody could look at a restored server.
+	rekeys bool
 	// breaks: a hold or a freeze cannot have lasted, so that a point that was held must not claim to be application-consistent.
 	breaks bool
 	price  int // how much it takes, 1 if 0: a campaign draws what takes long less often
@@ -61,7 +63,7 @@ var actors = []actor{
 	{name: "server-shut-down", act: (*scene).shutDownServer, heal: (*scene).startShutDown, at: serves, grave: true, stalls: true, breaks: true, price: 3},
 	{name: "server-restarted", act: (*scene).restartServer, heal: (*scene).startServer, at: serves, grave: true, stalls: true, breaks: true, price: 3},
 	{name: "connections-full", act: (*scene).fillConnections, heal: (*scene).freeConnections, at: serves, grave: true},
-	{name: "password-changed", act: (*scene).changePassword, heal: (*scene).changePasswordBack, at: unheld, grave: true},
+	{name: "password-changed", act: (*scene).changePassword, heal: (*scene).changePasswordBack, at: unheld, grave: true, rekeys: true},
 	{name: "server-disk-full", act: (*scene).fillVolume, heal: (*scene).awaitSpace, at: unfrozen, grave: true, stalls: true, price: 10}, // a server looks for space once a minute
 	{name: "long-select", act: (*scene).longSelect, heal: (*scene).endBusy, at: before("hold.act"), price: 3},
 	{name: "long-alter", act: (*scene).longAlter, heal: (*scene).endBusy, at: before("hold.act"), price: 3},
@@ -72,7 +74,7 @@ var actors = []actor{
 	{name: "state-full", act: (*scene).fillState, heal: (*scene).freeState, grave: true},
 	{name: "state-read-only", act: (*scene).breakState, heal: (*scene).mendState, at: after("facts.read"), grave: true},
 	{name: "frozen-by-others", act: (*scene).freezeVolume, heal: (*scene).thawVolume, at: beforeCut, grave: true, stalls: true, price: 3},
-	{name: "mount-gone", act: (*scene).unmount, heal: (*scene).mountAgain, at: unfrozen, grave: true, stalls: true},
+	{name: "mount-gone", act: (*scene).unmount, heal: (*scene).mountAgain, at: unfrozen, grave: true, stalls: true, price: 3},
 	{name: "reboot", act: (*scene).powerOff, heal: (*scene).powerOn, grave: true, stalls: true, price: 3},
 }
 

@@ -143,12 +143,15 @@ func attach(device *string, image, dir string) error {
 
 func (c *scene) unmount() error { return tool("umount", "-l", c.volume.Dir) }
 
-// mountAgain finds the file system still in use by the server, or not any more.
+// mountAgain finds the file system still in use by the server, or not any more. The server is started anew: one that works in a mount
+// without a path cannot open every file (MariaDB asks for the path of its directory).
 func (c *scene) mountAgain() error {
-	if tool("mount", "-o", "noatime", c.volume.Device, c.volume.Dir) == nil {
-		return nil
+	if tool("mount", "-o", "noatime", c.volume.Device, c.volume.Dir) != nil {
+		if err := attach(&c.volume.Device, c.volume.Image, c.volume.Dir); err != nil {
+			return err
+		}
 	}
-	return attach(&c.volume.Device, c.volume.Image, c.volume.Dir)
+	return c.restartServer()
 }
 
 // powerOff leaves nothing running and nothing mounted, as a reboot does before the disks come up, and lets recover try its best

@@ -194,7 +194,7 @@ func (w *world) judgePoints(a actor, i injection, v *verdict) error {
 	v.claims = append(v.claims, wrongClaims(a, i, v)...)
 	for _, p := range points {
 		w.points++
-		if p.Consistency != catalog.Application || w.points%w.every != 0 {
+		if p.Consistency != catalog.Application || w.points%w.every != 0 || a.rekeys && p.ID != v.next {
 			continue
 		}
 		lost, invented, err := w.exact(p)
