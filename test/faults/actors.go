@@ -123,10 +123,10 @@ func serves(i injection) bool {
 	return i.base() != "ledger.append" && (i.mode != "cold" || !between(i.boundary, "service.acted", "service.undo"))
 }
 
-// unheld is where an account can be changed: no hold stops it.
+// unheld is where an account can be changed: no hold stops it, and no super_read_only.
 func unheld(i injection) bool {
 	if i.mode == "cold" {
-		return serves(i)
+		return serves(i) && !between(i.boundary, "readonly.acted", "readonly.undo")
 	}
 	return between(i.boundary, "facts.read", "cut.promise") || between(i.boundary, "hold.undone", "keep.written")
 }
