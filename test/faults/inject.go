@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/catalog"
@@ -54,7 +55,7 @@ func (w *world) inject(i injection, seed uint64) (*verdict, error) {
 	c.judgeTimes(a, v, begun)
 	v.claims = append(v.claims, c.claims...)
 	c.judgeCode(a, v)
-	if v.code == 1 && !a.grave && !v.missed {
+	if v.code == 1 && (!a.grave || a.kind == "error") && !v.missed {
 		v.left = append(v.left, prefixed("after exit code 1: ", w.leftBehind(w.normal))...)
 	}
 	if a.heal != nil && !v.missed {
@@ -154,15 +155,9 @@ func (c *scene) judgeCode(a actor, v *verdict) {
 func (c *scene) takeBack(v *verdict) error {
 	w := c.world
 	if c.random.IntN(4) == 0 {
-		r, err := w.holdstill(runLimit, "--json", "backup")
-		if err != nil {
+		if err := c.nextBackup(v); err != nil {
 			return err
 		}
-		var next catalog.Point
-		if err := json.Unmarshal([]byte(r.read("stdout")), &next); r.code != 0 || err != nil {
-			v.left = append(v.left, fmt.Sprintf("the next backup ended with %d: %s", r.code, r.said()))
-		}
-		v.next = next.ID
 	}
 	for n := range 2 {
 		r, err := w.holdstill(runLimit, "--json", "recover")
@@ -177,6 +172,21 @@ func (c *scene) takeBack(v *verdict) error {
 			v.said += "\nrecover:\n" + r.said()
 		}
 	}
+	return nil
+}
+
+// nextBackup takes back first, and then works, or says that the server is too busy.
+func (c *scene) nextBackup(v *verdict) error {
+	r, err := c.holdstill(runLimit, "--json", "backup")
+	if err != nil {
+		return err
+	}
+	var next catalog.Point
+	err = json.Unmarshal([]byte(r.read("stdout")), &next)
+	if busy := r.code == 1 && strings.Contains(r.said(), "nothing is held"); !busy && (r.code != 0 || err != nil) {
+		v.left = append(v.left, fmt.Sprintf("the next backup ended with %d: %s", r.code, r.said()))
+	}
+	v.next = next.ID
 	return nil
 }
 
