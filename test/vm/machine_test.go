@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	// bootLimit is for a boot until systemd has started everything: 20 s under emulation, if nobody else uses the processors.
-	bootLimit = 5 * time.Minute
+	// bootLimit is for a boot until the agent answers: half a minute under emulation, some minutes where others use the processors.
+	bootLimit = 10 * time.Minute
 	// waitLimit is for anything that a test waits for in the machine.
-	waitLimit = 3 * time.Minute
+	waitLimit = 5 * time.Minute
 )
 
 // machine is the virtual machine. Its disks lie in a lab, so they are gone with us, and so is qemu.
