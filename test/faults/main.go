@@ -57,11 +57,10 @@ func command(ctx context.Context, o options) (bool, error) {
 		return false, err
 	}
 	t, err := campaign(ctx, o, os.Stdout)
-	if err != nil {
-		return false, err
+	if t != nil { // after an interrupt, too
+		t.print(os.Stdout)
 	}
-	t.print(os.Stdout)
-	return t.green(), nil
+	return err == nil && t.green(), err
 }
 
 // build builds the program with fault injection; overlay, if not empty, is a file for go build -overlay.
