@@ -100,7 +100,7 @@ func (s *Server) processes(ctx context.Context, q querier) ([]Row, error) {
 
 func byUser(r Row) bool {
 	switch r.first("user") {
-	case "", "system user", "event_scheduler", "unauthenticated user": // performance_schema names no user for an applier's workers
+	case "", "system user", "event_scheduler", "unauthenticated user": // performance_schema names no user for threads of the server's own
 		return false
 	}
 	switch r.first("command") {

@@ -10,12 +10,14 @@ import (
 const (
 	executed = "SELECT @@global.gtid_executed AS gtid_executed"
 
-	// performance_schema knows a statement's age to the picosecond, where SHOW PROCESSLIST has whole seconds.
+	// performance_schema knows a statement's age to the picosecond, where SHOW PROCESSLIST has whole seconds. But it gives the threads of
+	// replication to the user who started them, and calls it a query that they wait for an event.
 	running = `SELECT /* holdstill */ t.PROCESSLIST_ID AS id, t.PROCESSLIST_USER AS user, t.PROCESSLIST_COMMAND AS command,
 		t.PROCESSLIST_STATE AS state, t.PROCESSLIST_INFO AS info, t.PROCESSLIST_TIME AS time, MAX(s.TIMER_WAIT) / 1000000000 AS time_ms
 		FROM performance_schema.threads t LEFT JOIN performance_schema.events_statements_current s
 		ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL
 		WHERE t.TYPE = 'FOREGROUND' AND t.PROCESSLIST_ID <> CONNECTION_ID()
+		AND t.NAME NOT LIKE 'thread/sql/replica%' AND t.NAME NOT LIKE 'thread/sql/slave%'
 		GROUP BY 1, 2, 3, 4, 5, 6`
 )
 
