@@ -111,6 +111,9 @@ func (f *fixture) checkLeaf(t *testing.T) {
 	if facts.Role != database.Replica || facts.Chain || len(facts.Channels) != 2 {
 		t.Fatalf("the leaf has role %s, chain %v, channels %v", facts.Role, facts.Chain, facts.Channels)
 	}
+	if len(facts.Running) > 0 {
+		t.Errorf("replication's own threads count as statements of users: %+v", facts.Running)
+	}
 	at := slices.IndexFunc(facts.Channels, func(c database.Channel) bool { return c.Name == "east" })
 	if at < 0 || facts.Channels[at].Port != f.other.Port || facts.Channels[at].AutoPosition {
 		t.Errorf("got %+v", facts.Channels)
