@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/lab"
@@ -107,6 +108,7 @@ func (f *fixture) checkChain(t *testing.T) {
 }
 
 func (f *fixture) checkLeaf(t *testing.T) {
+	time.Sleep(1500 * time.Millisecond) // what runs for a second is told, and replication's threads wait for events that long
 	facts := f.facts(t, f.server(t, f.leaf))
 	if facts.Role != database.Replica || facts.Chain || len(facts.Channels) != 2 {
 		t.Fatalf("the leaf has role %s, chain %v, channels %v", facts.Role, facts.Chain, facts.Channels)
