@@ -134,6 +134,9 @@ func (w *world) injectAll(ctx context.Context, o options, list []injection, t *t
 			return nil, ctx.Err()
 		}
 		v, err := w.inject(i, o.seed)
+		if ctx.Err() != nil { // what it saw may be the campaign's own end
+			return nil, ctx.Err()
+		}
 		if err != nil {
 			return list[k+1:], err
 		}

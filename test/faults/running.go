@@ -46,6 +46,7 @@ func (w *world) launch(fault, program string, args ...string) (*running, error) 
 	r.cmd.Stdout, r.cmd.Stderr = out, log
 	r.cmd.Env = append(os.Environ(), "HOLDSTILL_STATE="+w.state, "HOLDSTILL_RUN="+w.runDir,
 		"HOLDSTILL_FAULT="+fault, "HOLDSTILL_FAULT_TRACE="+r.file("trace"), "HOLDSTILL_FAULT_GATE="+r.file("gate"))
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a ^C is for the campaign
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
