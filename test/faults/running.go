@@ -46,7 +46,8 @@ func (w *world) launch(fault, program string, args ...string) (*running, error) 
 	r.cmd.Stdout, r.cmd.Stderr = out, log
 	r.cmd.Env = append(os.Environ(), "HOLDSTILL_STATE="+w.state, "HOLDSTILL_RUN="+w.runDir,
 		"HOLDSTILL_FAULT="+fault, "HOLDSTILL_FAULT_TRACE="+r.file("trace"), "HOLDSTILL_FAULT_GATE="+r.file("gate"))
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a ^C is for the campaign
+	// A ^C is for the campaign, and nobody outlives it: the lab takes back what a killed run leaves.
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
