@@ -123,6 +123,9 @@ func (t *taking) stopService(ctx context.Context) (*undo.Receipt, error) {
 	_, receipt, err := undo.Do(ctx, t.Run, undo.Step[struct{}]{
 		Deed: deed,
 		Act: func(ctx context.Context) (struct{}, error) {
+			if !server.Lives() { // somebody restarted it: it takes writes again, and its applier may run
+				return struct{}{}, fmt.Errorf("the server that was made read-only (process %d) has ended, and what was set in it with it", server.PID)
+			}
 			return struct{}{}, s.Down(ctx, server)
 		},
 	})

@@ -196,8 +196,13 @@ func (w *window) through(ctx context.Context) error {
 			return err
 		}
 		w.position = position
-		if w.plan.Mode == database.Hot {
+		switch w.plan.Mode {
+		case database.Hot:
 			w.sources = w.hold.Channels()
+		case database.Locked:
+			if err := unmoved(w.sources, w.hold.Channels()); err != nil {
+				return err
+			}
 		}
 	}
 	if w.freezing != nil {
@@ -210,6 +215,17 @@ func (w *window) through(ctx context.Context) error {
 	w.cutEnded = time.Now()
 	w.refs, w.cutDone = refs, err == nil
 	return err
+}
+
+// unmoved wants every applier where it was stopped: a server that was restarted meanwhile has started it again.
+func unmoved(stopped, now []database.Channel) error {
+	for _, was := range stopped {
+		at := slices.IndexFunc(now, func(c database.Channel) bool { return c.Name == was.Name })
+		if at < 0 || now[at].Applier || now[at].File != was.File || now[at].Offset != was.Offset {
+			return fmt.Errorf("the applier of %s:%d did not stay where it was stopped, at %s:%d: somebody started it, or the server", was.Host, was.Port, was.File, was.Offset)
+		}
+	}
+	return nil
 }
 
 // leave thaws and releases, after success and after failure: the same undo. A hold that was lost before its release does

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // A clean shutdown ends the binary log with a stop event: a header of 19 bytes, and a checksum of 4 where there are
@@ -32,6 +34,11 @@ func (t *taking) checkTail() error {
 	if err != nil {
 		return fmt.Errorf("cannot check the position after the stop: %w", err)
 	}
+	if next := following(name); next != "" {
+		if _, err := os.Lstat(next); err == nil {
+			return fmt.Errorf("the server began the binary log %s after it was made read-only: it was restarted, or its log was rotated, and the position is not known any more", next)
+		}
+	}
 	behind := info.Size() - int64(t.position.Offset)
 	if behind == 0 || behind >= stopEventMin && behind <= stopEventMax && t.eventType(name) == stopEvent {
 		return nil
@@ -39,6 +46,16 @@ func (t *taking) checkTail() error {
 	t.warn("%d bytes were written to the binary log after the server was set read-only: the position is the end of the log, and its GTID is known after a first boot", behind)
 	t.position.Offset, t.position.GTID = uint64(info.Size()), ""
 	return nil
+}
+
+// following is the name of the binary log after this one: its number counts up.
+func following(name string) string {
+	digits := strings.TrimPrefix(filepath.Ext(name), ".")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s%0*d", strings.TrimSuffix(name, digits), len(digits), n+1)
 }
 
 func (t *taking) eventType(name string) int {

@@ -91,6 +91,7 @@ func (c *scene) killBoth() error {
 // killAndRecover kills the run, and then a recover in the middle of its work.
 func (c *scene) killAndRecover() error {
 	c.kill()
+	c.killedAt = time.Time{} // recover takes its time; the actor kill has the bound
 	boundaries := []string{"hold.undo", "hold.undone", "freeze.undo", "cut.undo", "cut.undone", "service.undo", "service.undone",
 		"readonly.undo", "readonly.undone", "replication.undo", "replication.undone", "ledger.append"}
 	r, err := c.start(boundaries[c.random.IntN(len(boundaries))]+":kill", "recover")
