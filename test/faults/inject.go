@@ -36,6 +36,11 @@ func (v *verdict) red() bool {
 	return len(v.left)+v.lost+v.invented+len(v.claims)+len(v.bounds) > 0
 }
 
+// late says that nothing is wrong but the times.
+func (v *verdict) late() bool {
+	return len(v.bounds) > 0 && len(v.left)+v.lost+v.invented+len(v.claims) == 0
+}
+
 // inject starts a backup, breaks it, lets recover take back what is left, and looks at the world. An error means that the campaign
 // itself failed: its world is not what it should be, and is of no more use.
 func (w *world) inject(i injection, seed uint64) (*verdict, error) {
