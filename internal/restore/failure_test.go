@@ -31,7 +31,7 @@ type victim struct {
 func TestVictim(t *testing.T) {
 	var v victim
 	if os.Getenv("RESTORE_VICTIM") == "" {
-		t.Skip("only for TestKilled")
+		t.Skip("nothing is left untested: this is the process that TestKilled starts and kills, and it runs only as that")
 	}
 	must(t, json.Unmarshal([]byte(os.Getenv("RESTORE_VICTIM")), &v))
 	k := restoretest.Kit{Provider: btrfs.New(), Registry: restore.Undoers(), Ledgers: v.Ledgers}

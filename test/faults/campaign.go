@@ -103,6 +103,8 @@ func visit(ctx context.Context, o options, p place, n int, t *tally) error {
 // worldTries is how often a world may be made anew.
 const worldTries = 8
 
+var errUseless = errors.New("the world is of no more use")
+
 func openWorld(ctx context.Context, p place, dir string, o options) (*world, map[string][]string, error) {
 	w, err := newWorld(ctx, p, dir, o.binary)
 	if err != nil {

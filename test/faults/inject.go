@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -252,5 +251,3 @@ func prefixed(prefix string, list []string) []string {
 	}
 	return out
 }
-
-var errUseless = errors.New("the world is of no more use")

@@ -2,10 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -108,28 +106,6 @@ func (p *probe) stop() {
 		_ = p.thaw()
 		<-p.done
 	}
-	p.release()
-}
-
-func (p *probe) release() {
 	_ = p.file.Close()
 	_ = p.dir.Close()
-}
-
-// sourceOf is the device that is mounted at the directory.
-func sourceOf(dir string) (string, error) {
-	text, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return "", err
-	}
-	source := ""
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[1] == dir {
-			source = f[0] // the last one is on top
-		}
-	}
-	if source == "" {
-		err = fmt.Errorf("nothing is mounted at %s", dir)
-	}
-	return source, err
 }
