@@ -71,24 +71,22 @@ func (*Provider) Find(_ context.Context, unit snapshot.Unit, run string) ([]snap
 
 // Destroy removes a clone, durably.
 func (*Provider) Destroy(_ context.Context, ref snapshot.Ref) error {
-	if err := destroy(ref.Detail[detailPath], ref.Name); err != nil {
+	if err := destroy(ref.Detail[detailPath], ref.Name, ref.Detail[detailBacking]); err != nil {
 		return fmt.Errorf("cannot remove the clone %s: %w", ref.Name, err)
 	}
 	return nil
 }
 
-func destroy(path, name string) error {
+func destroy(path, name, backing string) error {
 	if filepath.Base(path) != name || filepath.Base(filepath.Dir(path)) != shelfName {
 		return fmt.Errorf("%s is no clone of ours", path)
 	}
 	err := os.Remove(path)
 	if errors.Is(err, os.ErrNotExist) {
-		// Gone is only gone if we see where it was: an outer file system that is not mounted hides it.
-		if _, err := os.Stat(filepath.Dir(filepath.Dir(path))); err != nil {
-			return err
-		}
 		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, os.ErrNotExist) {
-			return nil
+			// Gone is only gone if we see where it was: an outer file system that is not mounted hides it, and the image beside it.
+			_, err := os.Stat(backing)
+			return err
 		}
 	} else if err != nil {
 		return err
