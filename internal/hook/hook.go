@@ -83,6 +83,8 @@ type Site struct {
 	Config string // absolute path of its configuration; "" for the default
 	// Read returns what lies at a path now; fs.ErrNotExist if nothing does. Files that others own too are merged with it.
 	Read func(path string) ([]byte, error)
+	// Stat tells what lies there, links followed; fs.ErrNotExist if nothing does.
+	Stat func(path string) (fs.FileInfo, error)
 }
 
 // File is one file of a host, owned by root.
