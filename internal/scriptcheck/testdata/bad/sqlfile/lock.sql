@@ -1,0 +1,4 @@
+-- holds everything
+FLUSH LOCAL TABLES
+  WITH READ LOCK;
+SHOW MASTER STATUS;

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /usr/local/sbin/holdstill --config /etc/holdstill/holdstill.yaml hook azure post "$@"

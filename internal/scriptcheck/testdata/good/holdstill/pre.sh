@@ -1,0 +1,3 @@
+#!/bin/sh
+# Written by holdstill hook install azure.
+exec /usr/local/sbin/holdstill hook azure pre "$@"
