@@ -11,7 +11,7 @@ import (
 // whatever its first line says. It execs, so that the host waits for, and kills, the program and no shell before it.
 func (s Site) Script(host string, words ...string) []byte {
 	return fmt.Appendf(nil, `#!/bin/sh
-# %s runs this for every snapshot. Written by "holdstill hook install %s", which writes it again;
+# Run for every snapshot by %s. Written by "holdstill hook install %s", which writes it again;
 # "holdstill hook uninstall %s" puts back what was here before.
 exec %s "$@"
 `, host, words[0], words[0], s.Command(words...))
