@@ -43,15 +43,23 @@ type Hold interface {
 	// Approach takes what can be taken before commits stall (backup stages, the instance lock); it may wait.
 	Approach(context.Context) error
 	// Step stalls commits and returns the position at which they stand. Its undo releases the stall and says
-	// ErrHoldLost if the connection did not survive until then. Budget bounds the time from the step's start to its
-	// release: at its end the hold is broken from outside, whatever hangs. ErrBusy means that the stall could not begin.
-	Step(budget time.Duration) undo.Step[Position]
+	// ErrHoldLost if the connection did not survive until then. ErrBusy means that the stall could not begin.
+	Step(Budget) undo.Step[Position]
 	// Channels tells where the replication channels stood within the stall (a hot hold of a replica): read with the position.
 	Channels() []Channel
 	// Window tells the stall as it was measured, after the undo.
 	Window() Window
 	Close() error
 }
+
+// Budget bounds a hold; both times count from the start of its step.
+type Budget struct {
+	Grant time.Duration // until then it must be granted, else it is given up: others may queue behind it
+	Total time.Duration // until then it must be released, else it is broken from outside, whatever hangs
+}
+
+// Within is the budget of a hold that may last for d, half of it for the wait.
+func Within(d time.Duration) Budget { return Budget{Grant: d / 2, Total: d} }
 
 // Window is when a hold stalled commits, by the monotonic clock of this process.
 type Window struct {

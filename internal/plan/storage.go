@@ -61,7 +61,7 @@ func (p *Plan) checkAtomic() {
 			first = &p.Paths[i]
 			continue
 		}
-		if l.Unit == first.Unit || p.Mode == database.Cold {
+		if l.Unit == first.Unit || p.Mode == database.Cold || p.together(l.Unit, first.Unit) {
 			continue
 		}
 		p.problem("put them on one volume, or use --mode cold",
@@ -73,19 +73,38 @@ func (p *Plan) checkAtomic() {
 	}
 }
 
+// together reports whether two units are cut at one moment.
+func (p *Plan) together(a, b string) bool {
+	group := p.unit(a).Group
+	return group != "" && group == p.unit(b).Group
+}
+
+// Frozen reports whether every file system of the point stands still over the cut, whoever froze it.
+func (p *Plan) Frozen() bool {
+	return !slices.ContainsFunc(p.Units, func(u snapshot.Unit) bool { return u.Freeze == "" && u.FrozenBy == "" })
+}
+
 func (p *Plan) checkFreeze(in Input) {
 	for _, u := range p.Units {
+		if u.FrozenBy != "" {
+			p.because("freeze", u.Sync, "%s freezes it around the snapshot", u.FrozenBy)
+			p.checkRunDir(in, u.Sync)
+		}
 		if u.Freeze == "" || slices.Contains(p.Freeze, u.Freeze) {
 			continue
 		}
 		p.Freeze = append(p.Freeze, u.Freeze)
 		p.because("freeze", u.Freeze, "the storage below it knows nothing of the file system; a guard process thaws it whatever happens to us")
-		if in.RunDir.MountPoint == u.Freeze {
-			p.problem("set HOLDSTILL_RUN to a directory elsewhere, a tmpfs is best",
-				"the run directory %s lies on %s, which would be frozen: the guard could not write there", in.RunDir.Path, u.Freeze)
-		}
+		p.checkRunDir(in, u.Freeze)
 	}
-	if len(p.Freeze) == 0 && len(p.Units) > 0 {
+	if len(p.Units) > 0 && len(p.Freeze) == 0 && !p.Frozen() {
 		p.because("freeze", "nothing", "a btrfs snapshot is atomic by itself, and one of a frozen btrfs would block")
+	}
+}
+
+func (p *Plan) checkRunDir(in Input, frozen string) {
+	if in.RunDir.MountPoint == frozen {
+		p.problem("set HOLDSTILL_RUN to a directory elsewhere, a tmpfs is best",
+			"the run directory %s lies on %s, which would be frozen: nobody could write there", in.RunDir.Path, frozen)
 	}
 }

@@ -14,6 +14,10 @@ type Unit struct {
 	Provider string `json:"provider"`
 	// Key is equal for two places if and only if one cut takes both at the same moment.
 	Key string `json:"key"`
+	// Group is equal for units that are cut at one moment although each is a cut of its own; "" where a unit stands alone.
+	Group string `json:"group,omitempty"`
+	// FrozenBy says who freezes the file system around the cut, where it is not the run itself.
+	FrozenBy string `json:"frozen_by,omitempty"`
 	// Freeze is the mount point whose file system must be frozen around the cut; "" where the storage needs none.
 	Freeze string `json:"freeze,omitempty"`
 	// Sync is a directory of the file system to sync before the window, so that the cut itself has little to write.

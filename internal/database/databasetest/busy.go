@@ -127,7 +127,7 @@ func (f *fixture) testFreshStatement(t *testing.T) {
 	must(t, h.Approach(t.Context()))
 	f.background(t, "SELECT SLEEP(60) FROM d.read_me")
 	time.Sleep(30 * time.Millisecond)
-	step := h.Step(time.Second)
+	step := h.Step(database.Within(time.Second))
 	if _, err := step.Act(t.Context()); !errors.Is(err, database.ErrBusy) {
 		t.Errorf("got %v", err)
 	}
@@ -183,7 +183,7 @@ func (f *fixture) testRunningDDL(t *testing.T) {
 	begun = time.Now()
 	err = h.Approach(ctx)
 	if err == nil { // the server lets the approach through: then the step has to say it
-		_, err = h.Step(time.Second).Act(t.Context())
+		_, err = h.Step(database.Within(time.Second)).Act(t.Context())
 	}
 	if !errors.Is(err, database.ErrBusy) {
 		t.Errorf("got %v", err)

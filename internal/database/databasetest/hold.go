@@ -57,7 +57,7 @@ func hold(t *testing.T, s database.Server, budget time.Duration) (*taken, error)
 	if err := h.Approach(t.Context()); err != nil {
 		return nil, err
 	}
-	out := &taken{Hold: h, step: h.Step(budget)}
+	out := &taken{Hold: h, step: h.Step(database.Within(budget))}
 	out.position, err = out.step.Act(t.Context())
 	return out, err
 }
@@ -174,7 +174,7 @@ func (f *fixture) testLoose(t *testing.T) {
 	must(t, err)
 	must(t, h.Approach(t.Context()))
 	must(t, f.source.Exec(t.Context(), "INSERT INTO d.loose VALUES ()")) // the approach stalls nobody
-	step := h.Step(5 * time.Second)
+	step := h.Step(database.Within(5 * time.Second))
 	_, err = step.Act(t.Context())
 	must(t, err)
 	done := make(chan error, 1)

@@ -53,7 +53,7 @@ func holderStep(ctx context.Context, mk Make, socket string) (undo.Step[database
 	if err != nil {
 		return none, err
 	}
-	return h.Step(holderBudget), nil
+	return h.Step(database.Within(holderBudget)), nil
 }
 
 // child is a holder.

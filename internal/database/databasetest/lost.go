@@ -58,7 +58,7 @@ func (f *fixture) testCancelled(t *testing.T) {
 	must(t, h.Approach(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	step := h.Step(5 * time.Second)
+	step := h.Step(database.Within(5 * time.Second))
 	if _, err := step.Act(ctx); err == nil {
 		t.Error("a cancelled hold succeeded")
 	}

@@ -141,7 +141,7 @@ func (h *hold) Approach(ctx context.Context) error {
 }
 
 // Step stalls commits and reads the position; its undo lets them go.
-func (h *hold) Step(budget time.Duration) undo.Step[database.Position] {
+func (h *hold) Step(budget database.Budget) undo.Step[database.Position] {
 	args := lockArgs{Endpoint: h.server.Endpoint, Connection: h.pinned.id, Started: h.started, User: h.server.Endpoint.User}
 	title := fmt.Sprintf("hold the commits of %s", address(h.server.Endpoint))
 	manual := fmt.Sprintf("%s -e 'KILL %d'", client(h.server.Endpoint), h.pinned.id)
@@ -152,20 +152,20 @@ func (h *hold) Step(budget time.Duration) undo.Step[database.Position] {
 	}
 }
 
-func (h *hold) stall(ctx context.Context, budget time.Duration) (database.Position, error) {
+func (h *hold) stall(ctx context.Context, budget database.Budget) (database.Position, error) {
 	begin := time.Now()
 	if err := ctx.Err(); err != nil {
 		return database.Position{}, errors.Join(err, h.letGo())
 	}
-	if err := h.limits(context.WithoutCancel(ctx), budget+time.Second, budget); err != nil {
+	if err := h.limits(context.WithoutCancel(ctx), budget.Total+time.Second, 2*budget.Grant); err != nil {
 		return database.Position{}, h.lost(err)
 	}
 	if h.say.ClosesTables {
-		if err := h.awaitReaders(ctx, begin.Add(budget/2)); err != nil {
+		if err := h.awaitReaders(ctx, begin.Add(budget.Grant)); err != nil {
 			return database.Position{}, errors.Join(err, h.letGo())
 		}
 	}
-	h.dog = watch(ctx, h, begin.Add(budget/2), begin.Add(budget))
+	h.dog = watch(ctx, h, begin.Add(budget.Grant), begin.Add(budget.Total))
 	h.setWindow(func(w *database.Window) { *w = database.Window{Asked: time.Now()} })
 	h.setHolding(true)
 	rows, err := query(context.WithoutCancel(ctx), h.pinned, strings.Join(h.late(), "; "))
