@@ -66,6 +66,8 @@ type Facts struct {
 	// BinlogBase and RelayBase are what the log files' names begin with, absolute: "/var/lib/mysql/binlog". Paths has their directories.
 	BinlogBase string `json:"binlog_base,omitempty"`
 	RelayBase  string `json:"relay_base,omitempty"`
+	// Scripts is set for an application that scripts hold; then there is no server, and most of the above is empty.
+	Scripts *Scripted `json:"scripts,omitempty"`
 }
 
 // Process is the server's process as the kernel shows it; zero if it cannot be seen (a container, another host).
