@@ -74,6 +74,8 @@ type Point struct {
 	Paths             []Located          `json:"paths"`
 	Process           database.Process   `json:"process"`
 	Settings          map[string]string  `json:"settings,omitempty"`
+	// Scripts are those that held the application, where it is no server.
+	Scripts []database.ScriptRun `json:"scripts,omitempty"`
 }
 
 // Server is who was cut.

@@ -114,10 +114,10 @@ func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Pol
 		return err
 	}
 	point, err := a.takePoint(ctx, i, policy)
-	if err != nil {
+	if point == nil {
 		return err
 	}
-	if err := a.printPoint(point); err != nil {
+	if err := errors.Join(a.printPoint(point), recorded(err)); err != nil {
 		return err
 	}
 	if !point.Consistency.Meets(policy.Require) {

@@ -92,6 +92,23 @@ func (a *app) strays(ctx context.Context, units []snapshot.Unit) ([]snapshot.Ref
 }
 
 func printFacts(w io.Writer, q *inquiry) {
+	if q.facts.Scripts != nil {
+		printScripted(w, q)
+	} else {
+		printServer(w, q)
+	}
+	heading(w, "Files")
+	for _, volume := range volumes(q.offers) {
+		fmt.Fprintf(w, "  %s (%s on %s)\n", printable(volume.place.MountPoint), volume.place.FSType, volume.place.Device)
+		t := newTable(w)
+		for _, f := range volume.files {
+			t.row("  "+f[0], printable(f[1]))
+		}
+		t.flush()
+	}
+}
+
+func printServer(w io.Writer, q *inquiry) {
 	f := q.facts
 	heading(w, "Server "+q.instance.Name)
 	t := newTable(w)
@@ -102,15 +119,6 @@ func printFacts(w io.Writer, q *inquiry) {
 	t.row("settings", fmt.Sprintf("binlog_format=%s sync_binlog=%d innodb_flush_log_at_trx_commit=%d read_only=%s", f.BinlogFormat, f.SyncBinlog, f.FlushLog, f.ReadOnly))
 	t.row("user tables", engines(f.Engines))
 	t.flush()
-	heading(w, "Files")
-	for _, volume := range volumes(q.offers) {
-		fmt.Fprintf(w, "  %s (%s on %s)\n", printable(volume.place.MountPoint), volume.place.FSType, volume.place.Device)
-		t = newTable(w)
-		for _, f := range volume.files {
-			t.row("  "+f[0], printable(f[1]))
-		}
-		t.flush()
-	}
 }
 
 // volume is a file system with what lies on it.
@@ -191,10 +199,14 @@ func printPlan(w io.Writer, q *inquiry) {
 			fmt.Fprintf(w, "  %s %s\n      %s\n", color.RedString("x"), printable(problem.What), printable(problem.Remedy))
 		}
 	}
+	printLessened(w, p.Lessened)
 	heading(w, "Verdict")
-	if p.Consistency == catalog.Application {
+	switch p.Consistency {
+	case catalog.Application:
 		fmt.Fprintf(w, "  %s: %s\n", color.GreenString("application-consistent"), p.ConsistencyReason)
-	} else {
+	case catalog.Filesystem, catalog.Crash:
+		fmt.Fprintf(w, "  %s: %s\n", color.RedString("not application-consistent, but "+string(p.Consistency)), printable(p.ConsistencyReason))
+	default:
 		fmt.Fprintf(w, "  %s: see what is in the way\n", color.RedString("not application-consistent"))
 	}
 	fmt.Fprintf(w, "  stall to expect: %s\n", p.PredictedStall)

@@ -122,7 +122,7 @@ func allStuck(err error) []*undo.Stuck {
 // report tells the error once, in the form that was asked for, and returns the exit code.
 func report(err error, asJSON bool, stdout, stderr io.Writer) int {
 	code := exitCode(err)
-	if err == nil || errors.Is(err, errUnready) || errors.Is(err, errBelow) && asJSON {
+	if err == nil || errors.Is(err, errUnready) || (errors.Is(err, errBelow) || errors.Is(err, errRecorded)) && asJSON {
 		return code // what there is to say was said
 	}
 	message := err.Error()

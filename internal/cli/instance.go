@@ -73,10 +73,7 @@ func (q *inquiry) close() { _ = q.server.Close() }
 // inquire connects, asks, and plans. It changes nothing.
 func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Policy) (_ *inquiry, err error) {
 	q := &inquiry{instance: i}
-	if q.endpoint, err = wire.Endpoint(i); err != nil {
-		return nil, err
-	}
-	if q.server, err = wire.Connect(ctx, q.endpoint); err != nil {
+	if q.server, q.endpoint, err = wire.OpenInstance(ctx, i, a.dirs.Run, a.log); err != nil {
 		return nil, err
 	}
 	defer func() {

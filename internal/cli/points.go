@@ -113,10 +113,15 @@ func (a *app) printPoint(p *catalog.Point) error {
 	w := a.stdout
 	heading(w, "Point "+p.ID)
 	t := newTable(w)
-	t.row("instance", fmt.Sprintf("%s on %s, %s %s, server id %d", p.Instance, p.Host, p.Server.Product, p.Server.Version, p.Server.ServerID))
+	t.row("instance", whose(p))
 	t.row("taken", fmt.Sprintf("%s as %s, mode %s", p.TakenAt.Format("2006-01-02 15:04:05.000 UTC"), p.Role, p.Mode))
 	t.row("consistency", consistency(p)+": "+printable(p.ConsistencyReason))
-	t.row("position", printable(position(p.Position)))
+	if p.Server.Product != database.Scripts {
+		t.row("position", printable(position(p.Position)))
+	}
+	for _, s := range p.Scripts {
+		t.row(s.Phase+" script", printable(scriptOutcome(s)))
+	}
 	for _, c := range p.Sources {
 		t.row("source", printable(strings.TrimSpace(fmt.Sprintf("%s %s:%d at %s:%d %s", c.Name, c.Host, c.Port, c.File, c.Offset, c.GTID))))
 	}

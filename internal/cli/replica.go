@@ -49,6 +49,9 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, instance, name 
 	if err != nil {
 		return err
 	}
+	if err := needsServer(point); err != nil {
+		return err
+	}
 	r.Point, r.Claims = point, filepath.Join(a.dirs.State, "replicas")
 	// A replica's point knows the account that it replicates with, in the copy; a source's knows none.
 	if i, err := a.instance(ctx, []string{point.Instance}); err == nil && r.SourceClientOptionFile == "" && len(point.Sources) == 0 {

@@ -67,6 +67,9 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 	if r.Point, err = a.catalogue().Find(name, f.instance); err != nil {
 		return err
 	}
+	if err := needsServer(r.Point); err != nil {
+		return err
+	}
 	owner := ""
 	if r.InPlace {
 		owner = r.Point.Instance

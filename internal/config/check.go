@@ -70,7 +70,7 @@ func (i *Instance) faults() []fault {
 			add("client_option_file", "%s", text)
 		}
 	}
-	return append(out, i.Service.faults()...)
+	return append(append(out, i.kindFaults()...), i.Service.faults()...)
 }
 
 func (s Service) faults() []fault {

@@ -33,6 +33,9 @@ type Config struct {
 // Instance is one server.
 type Instance struct {
 	Name string `yaml:"-"`
+	Kind string `yaml:"kind"` // scripts; left out for a server
+
+	Scripts Scripts `yaml:",inline"`
 
 	// How to reach it. Nothing set means: root over the socket of the server that runs here.
 	OptionFile       string `yaml:"option_file"`        // the server's own option file; tells socket and port

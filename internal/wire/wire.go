@@ -16,6 +16,7 @@ import (
 	"github.com/holdstill/holdstill/internal/database/family"
 	"github.com/holdstill/holdstill/internal/database/mariadb"
 	"github.com/holdstill/holdstill/internal/database/mysql"
+	"github.com/holdstill/holdstill/internal/database/scripts"
 	"github.com/holdstill/holdstill/internal/freeze"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/replica"
@@ -50,6 +51,7 @@ func Registry() undo.Registry {
 		freeze.Kind:      freeze.Undoer,
 		btrfs.Kind:       btrfs.Undoer,
 		image.Kind:       image.Undoer,
+		scripts.Kind:     scripts.Undoer,
 	}
 	maps.Copy(r, family.Undoers(mariadb.Dialect(), mysql.Dialect()))
 	maps.Copy(r, restore.Undoers())
