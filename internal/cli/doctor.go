@@ -45,11 +45,13 @@ application consistency.`,
 				q.plan.Warnings = append(q.plan.Warnings, fmt.Sprintf(
 					"the %s snapshot %s belongs to no point of this catalogue: it is of a run under way, of a lost catalogue, or of another HOLDSTILL_STATE", ref.Provider, ref.Name))
 			}
+			scripts := a.scripts(q.facts)
 			if a.json {
-				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan, "strays": strays})
+				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan, "strays": strays, "scripts": scripts})
 			} else {
 				printFacts(a.stdout, q)
 				printPlan(a.stdout, q)
+				printScriptFindings(a.stdout, scripts)
 			}
 			if err == nil && !q.plan.OK() {
 				return errUnready

@@ -29,6 +29,8 @@ type app struct {
 	stderr io.Writer
 	log    *slog.Logger
 	dirs   config.Dirs
+
+	machine machine // where doctor looks for scripts
 }
 
 // Main runs a command line and returns the exit code.

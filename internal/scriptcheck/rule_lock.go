@@ -61,8 +61,11 @@ func noRollback(g *group, v *view) []mistake {
 	all := v.changes()
 	var open []change
 	for _, c := range all {
-		if c.undo || c.foreign || c.phase == Post || c.failing || c.trapped || lostOne(v, c) || !goesOn(v, all, c) || g.takesBack(c.kind) {
+		if c.undo || c.foreign || c.phase == Post || c.failing || c.trapped || !goesOn(v, all, c) || g.takesBack(c.kind) {
 			continue
+		}
+		if c.kind == locking && !c.live {
+			continue // it ends with its client
 		}
 		if !slices.ContainsFunc(open, func(o change) bool { return o.kind == c.kind }) {
 			open = append(open, c)
@@ -73,11 +76,6 @@ func noRollback(g *group, v *view) []mistake {
 		out = append(out, mistake{line: c.line, what: c.what + " is not undone if a later step fails"})
 	}
 	return out
-}
-
-// lostOne tells a lock that is gone anyway.
-func lostOne(v *view, c change) bool {
-	return slices.ContainsFunc(v.statements(), func(s *statement) bool { return s.seq == c.seq && c.kind == locking && s.lost() })
 }
 
 // goesOn reports whether something that can fail comes after a change, before it is taken back on the straight way.

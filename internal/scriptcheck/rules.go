@@ -21,7 +21,7 @@ var rules = []rule{
 	}, {
 		name:   "lost-lock",
 		why:    "a lock belongs to its connection and is gone with it, so nothing is held when the snapshot is taken",
-		remedy: "use `holdstill hook HOST`: it keeps one connection open from pre to post, and says if it was lost",
+		remedy: "put Holdstill in its place with `holdstill hook install HOST`: it keeps one connection open from pre to post, and says if it was lost",
 		find:   lostLock,
 	}, {
 		name:   "fixed-sleep",
@@ -80,7 +80,7 @@ func withHost(remedy, host string) string {
 	if host == "" {
 		return remedy
 	}
-	return strings.ReplaceAll(remedy, "holdstill hook HOST", "holdstill hook "+host)
+	return strings.ReplaceAll(remedy, "HOST`", host+"`")
 }
 
 func unreadable(_ *group, v *view) []mistake {

@@ -130,6 +130,9 @@ func shebang(content []byte) string {
 	return ""
 }
 
+// panicked is the fault of a script that the reading itself stumbled over.
+const panicked = "it could not be understood"
+
 // open reads a script. Whatever stands in it, doctor goes on.
 func open(g *group, s Script) (v *view) {
 	v = &view{script: s, faultAt: 1}
@@ -137,13 +140,13 @@ func open(g *group, s Script) (v *view) {
 		return v // a program, or nothing
 	}
 	v.lang, v.posix = languageOf(s)
-	if len(s.Content) > largest && v.lang != unread {
-		v.lang, v.fault = unread, "it is too long to be read"
+	if v.lang != unread && (len(s.Content) > largest || nesting(s.Content) > deepestNesting) {
+		v.lang, v.fault = unread, "it is too long, or nested too deeply, to be read"
 		return v
 	}
 	defer func() {
 		if recover() != nil { // a parser's, over somebody else's text
-			v = &view{script: s, fault: "it could not be understood", faultAt: 1}
+			v = &view{script: s, fault: panicked, faultAt: 1}
 		}
 	}()
 	switch v.lang {
@@ -155,6 +158,24 @@ func open(g *group, s Script) (v *view) {
 		readSQL(g, v)
 	}
 	return v
+}
+
+// deepestNesting is far above what people write; a parser's stack is not without end.
+const deepestNesting = 200
+
+// nesting is how many brackets are open at most. Quotes and the patterns of a case are not understood here, and matter little.
+func nesting(content []byte) int {
+	depth, most := 0, 0
+	for _, c := range content {
+		switch c {
+		case '(', '{', '[':
+			depth++
+		case ')', '}', ']':
+			depth = max(depth-1, 0)
+		}
+		most = max(most, depth)
+	}
+	return most
 }
 
 // statements lists those of all clients.
