@@ -198,6 +198,9 @@ func TestMain(m *testing.M) {
 	if words := strings.Fields(os.Getenv(victim)); len(words) == 6 {
 		beVictim(words)
 	}
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // hundreds of kills, each with all its syncs
+		_ = os.Setenv("TMPDIR", "/dev/shm")
+	}
 	os.Exit(m.Run())
 }
 
