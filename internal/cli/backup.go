@@ -14,6 +14,8 @@ import (
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/fault"
+	"github.com/holdstill/holdstill/internal/freeze"
+	"github.com/holdstill/holdstill/internal/holder"
 	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/plan"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -113,7 +115,7 @@ func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Pol
 	if _, err := a.takeBack(ctx, i.Name); err != nil {
 		return err
 	}
-	point, err := a.takePoint(ctx, i, policy)
+	point, err := a.takePoint(ctx, i, policy, alone())
 	if point == nil {
 		return err
 	}
@@ -143,15 +145,25 @@ func (a *app) printDryRun(ctx context.Context, i *config.Instance, policy plan.P
 	return err
 }
 
-// takePoint plans, and carries the plan out under a ledger of its own.
-func (a *app) takePoint(ctx context.Context, i *config.Instance, policy plan.Policy) (*catalog.Point, error) {
-	q, err := a.inquire(ctx, i, policy)
+// company is who takes part in a run: who cuts, and whom it waits for.
+type company struct {
+	providers []snapshot.Provider
+	ready     func(context.Context) error
+	frozen    func() freeze.Times
+}
+
+// alone is a run that cuts by itself.
+func alone() company { return company{providers: wire.Providers()} }
+
+// takePoint plans, and carries the plan out under a ledger of its own. An error before that is marked with holder.ErrNotReady.
+func (a *app) takePoint(ctx context.Context, i *config.Instance, policy plan.Policy, with company) (*catalog.Point, error) {
+	q, err := a.inquireOf(ctx, i, policy, with.providers)
 	if err != nil {
-		return nil, err
+		return nil, unready{err}
 	}
 	defer q.close()
 	if err := errors.Join(refusal(q.plan), fault.At("facts.read")); err != nil {
-		return nil, err
+		return nil, unready{err}
 	}
 	run, err := undo.Begin(a.dirs.Runs(), newID(), i.Name, wire.Registry(), a.log)
 	if err != nil {
@@ -166,14 +178,21 @@ func (a *app) takePoint(ctx context.Context, i *config.Instance, policy plan.Pol
 		return nil, err
 	}
 	return take.Backup(ctx, q.plan, q.facts, take.Deps{
-		Server: q.server, Providers: providers(), Catalog: a.catalogue(), Run: run, Log: a.log.With("run", run.ID),
+		Server: q.server, Providers: byName(with.providers), Catalog: a.catalogue(), Run: run, Log: a.log.With("run", run.ID),
 		Endpoint: q.endpoint, Address: i.Replication.Address, RunDir: a.dirs.Run,
+		Ready: with.ready, Frozen: with.frozen,
 	})
 }
 
-func providers() map[string]snapshot.Provider {
+// unready marks an error that came before anything was changed.
+type unready struct{ error }
+
+func (e unready) Unwrap() error        { return e.error }
+func (e unready) Is(target error) bool { return target == holder.ErrNotReady }
+
+func byName(providers []snapshot.Provider) map[string]snapshot.Provider {
 	out := map[string]snapshot.Provider{}
-	for _, p := range wire.Providers() {
+	for _, p := range providers {
 		out[p.Name()] = p
 	}
 	return out

@@ -53,9 +53,12 @@ func (e withHint) Unwrap() error { return e.error }
 func exitCode(err error) int {
 	var usage usageError
 	var stuck *undo.Stuck
+	var host hostAnswer
 	switch {
 	case err == nil:
 		return codeDone
+	case errors.As(err, &host):
+		return host.code
 	case errors.As(err, &stuck):
 		return codeStuck
 	case errors.As(err, &usage):
@@ -122,7 +125,8 @@ func allStuck(err error) []*undo.Stuck {
 // report tells the error once, in the form that was asked for, and returns the exit code.
 func report(err error, asJSON bool, stdout, stderr io.Writer) int {
 	code := exitCode(err)
-	if err == nil || errors.Is(err, errUnready) || (errors.Is(err, errBelow) || errors.Is(err, errRecorded)) && asJSON {
+	var host hostAnswer
+	if errors.As(err, &host) && host.err == nil || err == nil || errors.Is(err, errUnready) || (errors.Is(err, errBelow) || errors.Is(err, errRecorded)) && asJSON {
 		return code // what there is to say was said
 	}
 	message := err.Error()
@@ -142,3 +146,5 @@ func report(err error, asJSON bool, stdout, stderr io.Writer) int {
 	}
 	return code
 }
+
+func isBusy(err error) bool { return errors.Is(err, lock.ErrBusy) }

@@ -10,6 +10,7 @@ import (
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/take"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -71,7 +72,12 @@ type inquiry struct {
 func (q *inquiry) close() { _ = q.server.Close() }
 
 // inquire connects, asks, and plans. It changes nothing.
-func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Policy) (_ *inquiry, err error) {
+func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Policy) (*inquiry, error) {
+	return a.inquireOf(ctx, i, policy, wire.Providers())
+}
+
+// inquireOf plans with these providers.
+func (a *app) inquireOf(ctx context.Context, i *config.Instance, policy plan.Policy, providers []snapshot.Provider) (_ *inquiry, err error) {
 	q := &inquiry{instance: i}
 	if q.server, q.endpoint, err = wire.OpenInstance(ctx, i, a.dirs.Run, a.log); err != nil {
 		return nil, err
@@ -84,7 +90,7 @@ func (a *app) inquire(ctx context.Context, i *config.Instance, policy plan.Polic
 	if q.facts, err = q.server.Facts(ctx); err != nil {
 		return nil, fmt.Errorf("cannot learn the facts of %s: %w", i.Name, err)
 	}
-	if q.offers, err = take.Survey(ctx, q.facts, wire.Providers()); err != nil {
+	if q.offers, err = take.Survey(ctx, q.facts, providers); err != nil {
 		return nil, err
 	}
 	in := plan.Input{Facts: q.facts, Offers: q.offers, Policy: policy, RunDir: wire.Place(a.dirs.Run)}

@@ -27,7 +27,7 @@ waits until it has caught up. The source is the one of the point's own replicati
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Request = f.request
-			return a.runReplica(cmd.Context(), r, f.instance, args[0])
+			return a.runReplica(cmd.Context(), r, f, args[0])
 		},
 	}
 	f.register(cmd)
@@ -41,11 +41,11 @@ waits until it has caught up. The source is the one of the point's own replicati
 	return cmd
 }
 
-func (a *app) runReplica(ctx context.Context, r replica.Request, instance, name string) error {
+func (a *app) runReplica(ctx context.Context, r replica.Request, f *copyFlags, name string) error {
 	if r.Datadir == "" {
 		return usagef("say where: --datadir DIR")
 	}
-	point, err := a.catalogue().Find(name, instance)
+	point, err := a.catalogue().Find(name, f.instance)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, instance, name 
 		return err
 	}
 	defer done()
-	deps, account, err := a.restoring(ctx, point, false)
+	deps, account, err := a.restoring(ctx, point, f.disks, false)
 	if err != nil {
 		return err
 	}

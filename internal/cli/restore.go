@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -22,12 +23,14 @@ import (
 // copyFlags are what restore and replica have in common.
 type copyFlags struct {
 	instance string
+	disks    []string
 	request  restore.Request
 }
 
 func (f *copyFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.instance, "instance", "", "of which instance, where POINT is latest")
+	flags.StringArrayVar(&f.disks, "disk", nil, "[MOUNTPOINT=]WHERE: of a point whose snapshot a host took, the disk, image or mounted directory where it is attached now")
 	flags.StringVar(&f.request.Datadir, "datadir", "", "the new data directory, absent or empty")
 	flags.StringVar(&f.request.ConfigDir, "config-dir", "", "where my.cnf goes (default: the data directory's name with .conf)")
 	flags.IntVar(&f.request.Port, "port", 0, "TCP port of the new server (default: the point's if free, else the next free one)")
@@ -87,7 +90,7 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 		return err
 	}
 	defer done()
-	deps, account, err := a.restoring(ctx, r.Point, r.InPlace)
+	deps, account, err := a.restoring(ctx, r.Point, f.disks, r.InPlace)
 	if err != nil {
 		return err
 	}
@@ -98,6 +101,32 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 	}
 	return a.printRestored("Restored point", result)
 }
+
+// attached reads the flag --disk.
+func attached(p *catalog.Point, flags []string) (map[string]string, error) {
+	hosts := p.Snapshot.Provider == external
+	out := map[string]string{}
+	for _, f := range flags {
+		mountpoint, where, named := strings.Cut(f, "=")
+		if !named {
+			mountpoint, where = "", f
+		}
+		out[mountpoint] = where
+	}
+	switch _, one := out[""]; {
+	case hosts && len(out) == 0:
+		return nil, withHint{usagef("the snapshot of point %s was taken by a host: attach it to this machine, and say where with --disk", p.ID),
+			"holdstill points show " + p.ID + " --json tells the file systems (volumes) and what the host said about its snapshot"}
+	case !hosts && len(out) > 0:
+		return nil, usagef("--disk is for a point whose snapshot a host took; that of %s is here", p.ID)
+	case one && len(p.Volumes) > 1:
+		return nil, usagef("point %s has %d file systems: say --disk MOUNTPOINT=WHERE for each", p.ID, len(p.Volumes))
+	}
+	return out, nil
+}
+
+// external is the provider of points whose snapshot a host took.
+const external = "external"
 
 func located(p *catalog.Point, purpose database.Purpose) string {
 	for _, l := range p.Paths {
@@ -147,8 +176,12 @@ func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), er
 }
 
 // restoring gathers what a restore needs; account is how one logs in to the copy: as to the instance, if it is configured.
-func (a *app) restoring(ctx context.Context, p *catalog.Point, inPlace bool) (restore.Deps, database.Endpoint, error) {
-	deps := restore.Deps{Open: wire.Open, Connect: wire.Pool, Progress: a.progress(), Log: a.log}
+func (a *app) restoring(ctx context.Context, p *catalog.Point, disks []string, inPlace bool) (restore.Deps, database.Endpoint, error) {
+	where, err := attached(p, disks)
+	if err != nil {
+		return restore.Deps{}, database.Endpoint{}, err
+	}
+	deps := restore.Deps{Open: wire.OpenAt(where), Connect: wire.Pool, Progress: a.progress(), Log: a.log}
 	i, err := a.instance(ctx, []string{p.Instance})
 	if errors.Is(err, errNoInstance) && !inPlace {
 		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket

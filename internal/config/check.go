@@ -30,10 +30,10 @@ func (c *Config) check() []string {
 		i.Name = name
 		i.fillIn()
 		for _, f := range i.faults() {
-			faults = append(faults, fmt.Sprintf("line %d: instance %s: %s", c.line(name, f.key), name, f.text))
+			faults = append(faults, fmt.Sprintf("line %d: instance %s: %s", c.line("instances", name, f.key), name, f.text))
 		}
 	}
-	return faults
+	return append(faults, c.hookFaults()...)
 }
 
 type fault struct{ key, text string }
@@ -90,13 +90,13 @@ func (s Service) faults() []fault {
 	return out
 }
 
-// line finds the line of a key of an instance, or of the instance.
-func (c *Config) line(instance, key string) int {
+// line finds the line of a key of an entry of a section, or of the entry.
+func (c *Config) line(section, entry, key string) int {
 	if len(c.node.Content) == 0 {
 		return 1
 	}
-	at, instances := find(c.node.Content[0], "instances")
-	line, body := find(instances, instance)
+	at, entries := find(c.node.Content[0], section)
+	line, body := find(entries, entry)
 	if line > 0 {
 		at = line
 	}

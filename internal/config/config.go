@@ -25,6 +25,8 @@ const DefaultPath = "/etc/holdstill/holdstill.yaml"
 type Config struct {
 	// Instances are the servers by the names that people give them.
 	Instances map[string]*Instance `yaml:"instances"`
+	// Hooks are the hosts that call us around their own snapshots, by the words after "holdstill hook".
+	Hooks map[string]*Hook `yaml:"hooks"`
 
 	path string
 	node yaml.Node

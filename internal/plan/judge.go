@@ -78,6 +78,8 @@ func (p *Plan) predict(in Input) {
 		p.PredictedStall = fmt.Sprintf("about %.0f ms (median of what was measured in this mode: %d)", ms[len(ms)/2], len(ms))
 	case p.Mode == database.Cold:
 		p.PredictedStall = "the time that the service needs to stop and to start (no point in this mode yet)"
+	case in.Policy.HostTakes > 0:
+		p.PredictedStall = fmt.Sprintf("the time that the host takes, never more than %s (no point in this mode yet)", in.Policy.MaxStall+in.Policy.HostTakes)
 	case len(p.Freeze) > 0:
 		p.PredictedStall = fmt.Sprintf("60 to 150 ms on a small machine (no point in this mode yet); never more than %s", in.Policy.MaxStall)
 	default:

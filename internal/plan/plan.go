@@ -19,6 +19,15 @@ type Policy struct {
 	Require  catalog.Consistency `json:"require"`
 	MaxStall time.Duration       `json:"-"`
 	Patience time.Duration       `json:"-"`
+	// HostTakes is how long a host may take for its snapshot, on top of MaxStall; 0 where we cut ourselves.
+	HostTakes time.Duration `json:"-"`
+}
+
+// Budget bounds the hold.
+func (p Policy) Budget() database.Budget {
+	b := database.Within(p.MaxStall)
+	b.Total += p.HostTakes
+	return b
 }
 
 // Offer is one of the server's paths, where it lies, and who can cut it.
@@ -66,6 +75,7 @@ type Plan struct {
 	PredictedStall    string              `json:"predicted_stall"`
 	Reasons           []Reason            `json:"reasons"`
 	Problems          []Problem           `json:"problems"`
+	Lessened          []Problem           `json:"lessened,omitempty"` // keeps the point from being application-consistent, not from being taken
 	Warnings          []string            `json:"warnings"`
 }
 
@@ -75,6 +85,9 @@ func (p *Plan) OK() bool { return len(p.Problems) == 0 && p.Consistency == catal
 // Make decides.
 func Make(in Input) *Plan {
 	p := &Plan{Policy: in.Policy, Reasons: []Reason{}, Problems: []Problem{}, Warnings: []string{}}
+	if in.Facts.Scripts != nil {
+		return p.ofScripts(in)
+	}
 	p.chooseMode(in)
 	p.chooseUnits(in)
 	p.checkAtomic()

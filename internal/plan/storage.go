@@ -86,6 +86,9 @@ func (p *Plan) Frozen() bool {
 
 func (p *Plan) checkFreeze(in Input) {
 	for _, u := range p.Units {
+		if u.Group != "" && u.FrozenBy == "" {
+			p.because("freeze", "not "+u.Sync, "who calls after the snapshot would hang on it; commits are held, and the snapshot's journal is played at its first mount")
+		}
 		if u.FrozenBy != "" {
 			p.because("freeze", u.Sync, "%s freezes it around the snapshot", u.FrozenBy)
 			p.checkRunDir(in, u.Sync)
@@ -97,7 +100,7 @@ func (p *Plan) checkFreeze(in Input) {
 		p.because("freeze", u.Freeze, "the storage below it knows nothing of the file system; a guard process thaws it whatever happens to us")
 		p.checkRunDir(in, u.Freeze)
 	}
-	if len(p.Units) > 0 && len(p.Freeze) == 0 && !p.Frozen() {
+	if len(p.Units) > 0 && len(p.Freeze) == 0 && p.Units[0].Group == "" {
 		p.because("freeze", "nothing", "a btrfs snapshot is atomic by itself, and one of a frozen btrfs would block")
 	}
 }

@@ -31,16 +31,18 @@ func (t *taking) point() *catalog.Point {
 		Snapshot:  catalog.Snapshot{Provider: t.dataProvider(), Refs: t.refs},
 		SizeBytes: size(t.plan.Paths), Dumps: []catalog.Dump{},
 		Warnings:   orEmpty(slices.Concat(t.plan.Warnings, t.warnings)),
-		PreparedXA: f.Prepared, Paths: t.plan.Paths, Process: f.Process,
+		PreparedXA: f.Prepared, Paths: t.plan.Paths, Process: f.Process, Scripts: t.told.Scripts,
 	}
 }
 
 // proven is the consistency that the run can vouch for, not the one it hoped for.
 func (t *taking) proven() (catalog.Consistency, string) {
 	switch {
+	case t.told.Unheld != nil:
+		return t.unheld()
 	case t.holdLost == nil:
 		return t.plan.Consistency, t.plan.ConsistencyReason
-	case len(t.plan.Freeze) > 0:
+	case t.plan.Frozen():
 		return catalog.Filesystem, fmt.Sprintf("the file systems were frozen, but %v before the cut was over", t.holdLost)
 	}
 	return catalog.Crash, fmt.Sprintf("the cut is atomic, but %v before it was over", t.holdLost)

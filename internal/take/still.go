@@ -97,6 +97,11 @@ func (t *taking) attempt(ctx context.Context) (_ *cuts, err error) {
 	if err := w.approach(ctx); err != nil {
 		return nil, errors.Join(err, w.leave(ctx))
 	}
+	if t.Ready != nil {
+		if err := t.Ready(ctx); err != nil {
+			return nil, errors.Join(err, w.leave(ctx))
+		}
+	}
 	t.Run.Seal()
 	err = w.through(ctx)
 	err = errors.Join(err, w.leave(ctx))
@@ -151,7 +156,7 @@ func (w *window) close() {
 
 func (w *window) promise() (err error) {
 	if w.hold != nil {
-		if w.holding, err = undo.Promise(w.Run, w.hold.Step(w.plan.Policy.MaxStall)); err != nil {
+		if w.holding, err = undo.Promise(w.Run, w.hold.Step(w.plan.Policy.Budget())); err != nil {
 			return err
 		}
 	}
@@ -239,6 +244,9 @@ func (w *window) leave(ctx context.Context) error {
 		err := w.Run.Undo(ctx, w.holding.Receipt)
 		if errors.Is(err, database.ErrHoldLost) && w.cutDone {
 			w.holdLost, err = err, nil
+		} else if errors.Is(err, database.ErrStillHeld) && w.cutDone {
+			w.stillHeld(err)
+			err = nil
 		}
 		all = append(all, err)
 	}
@@ -264,12 +272,17 @@ func (w *window) measure() {
 	if w.hold != nil {
 		w.heldFor = w.hold.Window()
 		w.note("hold", w.heldFor.Asked, w.heldFor.Released)
+		w.report()
 	}
 	w.takenAt = w.cutBegun
 	if w.guard != nil {
 		times := w.guard.Times()
 		w.window.FreezeMS = ms(times.Thawed.Sub(times.Asked))
 		w.note("freeze", times.Asked, times.Thawed)
+	}
+	if w.Frozen != nil {
+		times := w.Frozen()
+		w.window.FreezeMS = ms(times.Thawed.Sub(times.Asked))
 	}
 	w.window.SnapshotMS = ms(w.cutEnded.Sub(w.cutBegun))
 	w.note("cut", w.cutBegun, w.cutEnded)

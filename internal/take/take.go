@@ -12,6 +12,7 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/fault"
+	"github.com/holdstill/holdstill/internal/freeze"
 	"github.com/holdstill/holdstill/internal/plan"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/undo"
@@ -27,6 +28,11 @@ type Deps struct {
 	Endpoint  database.Endpoint // how a later process reaches the server
 	Address   string            // HOST:PORT where others reach it, if known
 	RunDir    string            // where the guard keeps its evidence
+
+	// Where several runs go through their windows together, Ready waits for the others right before it, and Frozen tells the
+	// freeze that they share. Nil where a run goes alone.
+	Ready  func(context.Context) error
+	Frozen func() freeze.Times
 }
 
 // taking is one backup on its way.
@@ -45,15 +51,20 @@ type taking struct {
 	heldFor  database.Window
 	takenAt  time.Time
 	holdLost error
+	told     database.Report // by the hold, beside its times
+	owed     *undo.Stuck     // a hold that outlives its point
 }
 
 // Backup carries out a plan that has no problems and returns the point as it is recorded. After an error nothing is left
-// behind but what errors.As finds as undo.Stuck; the caller ends the run.
+// behind but what errors.As finds as undo.Stuck; the caller ends the run. A point with an error is recorded, and its hold is not released.
 func Backup(ctx context.Context, p *plan.Plan, facts *database.Facts, deps Deps) (*catalog.Point, error) {
 	t := &taking{Deps: deps, plan: p, facts: facts}
 	point, err := t.backup(ctx)
 	if err != nil {
 		return nil, errors.Join(err, t.Run.Unwind(ctx))
+	}
+	if t.owed != nil {
+		return point, t.owed
 	}
 	return point, nil
 }

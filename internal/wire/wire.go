@@ -24,6 +24,7 @@ import (
 	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/snapshot/btrfs"
+	"github.com/holdstill/holdstill/internal/snapshot/external"
 	"github.com/holdstill/holdstill/internal/snapshot/image"
 	"github.com/holdstill/holdstill/internal/take"
 	"github.com/holdstill/holdstill/internal/undo"
@@ -34,9 +35,9 @@ func Providers() []snapshot.Provider {
 	return []snapshot.Provider{btrfs.New(), image.New()}
 }
 
-// ProviderNamed finds one of them.
+// ProviderNamed finds one of them, or the one that opens what a host has cut.
 func ProviderNamed(name string) (snapshot.Provider, error) {
-	for _, p := range Providers() {
+	for _, p := range append(Providers(), external.Reader()) {
 		if p.Name() == name {
 			return p, nil
 		}
@@ -51,6 +52,7 @@ func Registry() undo.Registry {
 		freeze.Kind:      freeze.Undoer,
 		btrfs.Kind:       btrfs.Undoer,
 		image.Kind:       image.Undoer,
+		external.Kind:    external.Undoer,
 		scripts.Kind:     scripts.Undoer,
 	}
 	maps.Copy(r, family.Undoers(mariadb.Dialect(), mysql.Dialect()))
@@ -104,6 +106,18 @@ func Place(dir string) mount.Place {
 			p, _ := mount.Locate(at)
 			return p
 		}
+	}
+}
+
+// OpenAt opens cuts of whichever provider made them; those of a host lie where disks says, by mount points.
+func OpenAt(disks map[string]string) func(context.Context, snapshot.Ref) (snapshot.Tree, error) {
+	return func(ctx context.Context, ref snapshot.Ref) (_ snapshot.Tree, err error) {
+		if ref.Provider == external.Name {
+			if ref, err = external.At(ref, disks); err != nil {
+				return nil, err
+			}
+		}
+		return Open(ctx, ref)
 	}
 }
 

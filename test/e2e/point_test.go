@@ -45,7 +45,17 @@ func exact(t *testing.T, s *shop, mode string) {
 	if got := restored.Position; got.GTID != p.Position.GTID {
 		t.Errorf("the restored server stands at %q, the point says %q", got.GTID, p.Position.GTID)
 	}
-	ids := rows(t, restored.Socket)
+	s.exactly(p, rows(t, restored.Socket), seen)
+	t.Logf("%d commits, stall %.1f ms, lock %.1f ms, freeze %.1f ms, cut %.1f ms", len(seen.Acked), p.Window.StallMS, p.Window.LockMS, p.Window.FreezeMS, p.Window.SnapshotMS)
+	for _, stage := range restored.Times {
+		t.Logf("restore: %s %.0f ms", stage.Name, stage.MS)
+	}
+}
+
+// exactly wants every commit that was acknowledged before the hold, and none that began after it.
+func (s *shop) exactly(p *catalog.Point, ids map[int64]bool, seen lab.WriterResult) {
+	t := s.t
+	t.Helper()
 	from, to := windowOf(t, p)
 	for _, ack := range seen.Acked {
 		switch _, there := ids[ack.ID]; {
@@ -54,10 +64,6 @@ func exact(t *testing.T, s *shop, mode string) {
 		case there && ack.At.Add(-ack.Latency).After(to.Add(edge)):
 			t.Errorf("commit %d began %s after the release, and is there", ack.ID, ack.At.Add(-ack.Latency).Sub(to))
 		}
-	}
-	t.Logf("%d commits, stall %.1f ms, lock %.1f ms, freeze %.1f ms, cut %.1f ms", len(seen.Acked), p.Window.StallMS, p.Window.LockMS, p.Window.FreezeMS, p.Window.SnapshotMS)
-	for _, stage := range restored.Times {
-		t.Logf("restore: %s %.0f ms", stage.Name, stage.MS)
 	}
 }
 

@@ -20,10 +20,9 @@ import (
 // at which the lock was held has two equal numbers.
 type application struct {
 	*shop
-	dir    string // of the scripts, their configuration, and what they say they did
-	config map[string]any
-	quit   chan struct{}
-	ended  chan error
+	dir   string // of the scripts, their configuration, and what they say they did
+	quit  chan struct{}
+	ended chan error
 }
 
 // The pre leaves the holder of the lock running, as scripts of databases do.

@@ -31,7 +31,7 @@ func (s *shop) look() world {
 	w.cuts = s.cuts()
 	w.runs = names(s.t, filepath.Join(s.state, "runs"))
 	for _, n := range names(s.t, s.run) {
-		if !strings.HasSuffix(n, ".lock") {
+		if !strings.HasSuffix(n, ".lock") && !strings.HasPrefix(n, "hook-") {
 			w.evidence = append(w.evidence, n)
 		}
 	}

@@ -19,7 +19,9 @@ func (p *Provider) Prepare(_ context.Context, run string, units []snapshot.Unit)
 	c := &cut{provider: p}
 	var mountpoints []string
 	for i, u := range units {
-		mountpoints = append(mountpoints, u.Detail[detailMount])
+		if u.FrozenBy != "" {
+			mountpoints = append(mountpoints, u.Detail[detailMount])
+		}
 		c.refs = append(c.refs, snapshot.Ref{
 			Provider: Name, Name: fmt.Sprintf("%s-%s-%d", run, p.host, i), Run: run, Unit: u.Key, Detail: maps.Clone(u.Detail),
 		})

@@ -38,7 +38,7 @@ const group = "the host's snapshot"
 
 // Gate is where the runs of several instances meet the host.
 type Gate interface {
-	// Enter tells the mount points that the host's snapshot has to hold.
+	// Enter tells the mount points that are frozen over the host's snapshot.
 	Enter(mountpoints []string) error
 	// Pass announces that this run holds its server, and waits until the host is done. It returns what the host says about its snapshot.
 	Pass(context.Context) (map[string]string, error)
@@ -49,12 +49,14 @@ type Gate interface {
 // Provider waits for a host.
 type Provider struct {
 	host string
-	by   string // who freezes
+	ours bool // we freeze, not the host
 	gate Gate
 }
 
-// New returns the provider for one call of a host; by names who freezes the file systems around the snapshot.
-func New(host, by string, gate Gate) *Provider { return &Provider{host: host, by: by, gate: gate} }
+// New returns the provider for one call of a host; freeze tells that the file systems are frozen at the gate, as the host does not.
+func New(host string, freeze bool, gate Gate) *Provider {
+	return &Provider{host: host, ours: freeze, gate: gate}
+}
 
 // Reader returns a provider that can only open what At has attached.
 func Reader() *Provider { return &Provider{} }
@@ -76,13 +78,24 @@ func (p *Provider) Covers(_ context.Context, place mount.Place) (snapshot.Unit, 
 	}
 	return snapshot.Unit{
 		Provider: Name, Key: fmt.Sprintf("external:%d:%d", place.Major, place.Minor), Group: group,
-		FrozenBy: p.by, Sync: place.MountPoint,
+		FrozenBy: p.freezer(place), Sync: place.MountPoint,
 		Why: fmt.Sprintf("the snapshot of %s (%s on %s)", p.host, place.FSType, place.Device),
 		Detail: map[string]string{
 			detailHost: p.host, detailDevice: place.Device, detailFSType: place.FSType,
 			detailMount: place.MountPoint, detailViews: views.String(),
 		},
 	}, nil
+}
+
+// freezer tells who freezes. We never freeze the root file system: the host's agent, which has to call us again, would hang on it.
+func (p *Provider) freezer(place mount.Place) string {
+	switch {
+	case !p.ours:
+		return p.host
+	case place.MountPoint == "/":
+		return ""
+	}
+	return "holdstill"
 }
 
 // Find finds nothing: the host keeps its snapshots.
@@ -96,18 +109,22 @@ func (*Provider) Destroy(context.Context, snapshot.Ref) error { return nil }
 // Undoer has nothing to take back: the host owns its snapshot.
 func Undoer(context.Context, undo.Deed) error { return nil }
 
-// MountPoint is where the file system of a ref was mounted when it was cut.
-func MountPoint(ref snapshot.Ref) string { return ref.Detail[detailMount] }
-
 // At returns the ref with the place where the host's snapshot is attached now: a block device, an image file, or the directory
-// where it is mounted.
-func At(ref snapshot.Ref, disk string) (snapshot.Ref, error) {
+// where it is mounted. Disks are by the mount points that their file systems had; "" stands for the only one.
+func At(ref snapshot.Ref, disks map[string]string) (snapshot.Ref, error) {
+	disk, ok := disks[ref.Detail[detailMount]]
+	if !ok {
+		disk, ok = disks[""]
+	}
+	if !ok {
+		return ref, fmt.Errorf("cannot open the snapshot of %s, taken by %s at %s: %w", ref.Detail[detailMount], ref.Detail[detailHost], ref.Run, ErrNotAttached)
+	}
 	disk, err := filepath.Abs(disk)
 	if err == nil {
 		_, err = os.Stat(disk)
 	}
 	if err != nil {
-		return ref, fmt.Errorf("cannot use the snapshot of %s: %w", MountPoint(ref), err)
+		return ref, fmt.Errorf("cannot use the snapshot of %s: %w", ref.Detail[detailMount], err)
 	}
 	detail := map[string]string{detailDisk: disk}
 	for k, v := range ref.Detail {

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNotAttached means that nobody said where the host's snapshot is.
-var ErrNotAttached = errors.New("its snapshot is the host's: attach it to this machine, and name it")
+var ErrNotAttached = errors.New("nobody said where it is attached")
 
 // tree is a host's snapshot, attached.
 type tree struct {
@@ -27,7 +27,7 @@ type tree struct {
 func (*Provider) Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
 	t := &tree{name: ref.Name}
 	if err := t.open(ctx, ref); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot open the snapshot of %s: %w", MountPoint(ref), err), t.Close())
+		return nil, errors.Join(fmt.Errorf("cannot open the snapshot of %s: %w", ref.Detail[detailMount], err), t.Close())
 	}
 	return t, nil
 }

@@ -1,0 +1,114 @@
+package holder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdstill/holdstill/internal/hook"
+)
+
+// startedWith is the descriptor over which a holder speaks with the pre that started it.
+const startedWith = 3
+
+// undoLimit is how long a pre that was interrupted waits until everything is taken back.
+const undoLimit = 30 * time.Second
+
+// Spawn starts our own binary again as a holder, with the arguments, and returns what it says once everything is held, or is not.
+// When ctx ends, or this process is killed, the holder gives up.
+func Spawn(ctx context.Context, arguments []string, r Request) (Result, error) {
+	// Whatever the host left open in us without close-on-exec would stay open in the holder, and some hosts wait for its end.
+	if err := unix.CloseRange(startedWith, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return Result{}, fmt.Errorf("cannot keep the host's files from the holder: %w", err)
+	}
+	conn, theirs, err := pair()
+	if err != nil {
+		return Result{}, err
+	}
+	defer conn.Close()
+	holder := &exec.Cmd{
+		Path:        "/proc/self/exe",
+		Args:        append([]string{"holdstill"}, arguments...),
+		Dir:         "/",
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		ExtraFiles:  []*os.File{theirs},
+	}
+	err = holder.Start()
+	_ = theirs.Close()
+	if err != nil {
+		return Result{}, fmt.Errorf("cannot start the process that holds: %w", err)
+	}
+	_ = holder.Process.Release()
+	defer context.AfterFunc(ctx, func() {
+		_ = conn.CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(undoLimit))
+	})()
+	if err := json.NewEncoder(conn).Encode(r); err != nil {
+		return Result{}, fmt.Errorf("the process that was to hold ended at once: %w", err)
+	}
+	var out Result
+	if err := json.NewDecoder(conn).Decode(&out); err != nil {
+		return Result{}, fmt.Errorf("the process that was to hold died: %w", err)
+	}
+	return out, nil
+}
+
+func pair() (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "holder"), os.NewFile(uintptr(fds[1]), "pre")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// Caller is the pre that started this holder.
+type Caller struct{ conn *net.UnixConn }
+
+// Called returns the caller and its request.
+func Called() (*Caller, Request, error) {
+	var r Request
+	conn, err := net.FileConn(os.NewFile(startedWith, "pre"))
+	if err != nil {
+		return nil, r, fmt.Errorf("a holder is started by a pre, never by hand: %w", err)
+	}
+	c := &Caller{conn.(*net.UnixConn)}
+	if err := json.NewDecoder(conn).Decode(&r); err != nil {
+		return nil, r, fmt.Errorf("a holder is started by a pre, never by hand: %w", err)
+	}
+	return c, r, nil
+}
+
+// Gone is closed when the caller has died or was interrupted. After Answer it means nothing.
+func (c *Caller) Gone() <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		var b [1]byte
+		_, _ = c.conn.Read(b[:])
+		close(gone)
+	}()
+	return gone
+}
+
+// Answer tells the caller, which then ends. An error means that it has died: nobody knows that anything is held.
+func (c *Caller) Answer(r Result) error {
+	err := json.NewEncoder(c.conn).Encode(r)
+	return errors.Join(err, c.conn.Close())
+}
+
+// Failure is the result of a call that did not come to anything.
+func Failure(err error) Result { return Result{Outcome: hook.Failed, Message: err.Error()} }
