@@ -117,12 +117,10 @@ func TestHostConfiguration(t *testing.T) {
 func TestSeveralPlugins(t *testing.T) {
 	s := newScene(t)
 	s.config["timeoutInSeconds"] = 60
-	s.pre(`echo pre >> did; sleep 0.5`)
+	s.pre(`echo pre >> did; until [ -e other ]; do sleep 0.05; done`)
 	s.plugin("a.json")
 	s.config["fsFreezeEnabled"] = false
-	s.pre(`echo pre >> did; sleep 1000`)
-	s.config["preScriptLocation"] = s.write("pre-b.sh", `echo pre >> did; sleep 1000`)
-	s.write("pre.sh", `echo pre >> did; sleep 0.5`)
+	s.config["preScriptLocation"] = s.write("pre-b.sh", `touch other; echo pre >> did; sleep 1000`)
 	s.plugin("b.json")
 	s.writeHost("TimeoutInSeconds=2\nnumberOfPlugins=2\npluginName0=ScriptRunner\npluginPath0=ScriptRunner.py\npluginConfigPath0=" + s.path("a.json") +
 		"\npluginName1=ScriptRunner\npluginConfigPath1=" + s.path("b.json"))

@@ -24,14 +24,6 @@ type hold struct {
 	unheld error
 }
 
-// side is one plugin in this hold.
-type side struct {
-	*plugin
-	note *entry
-	pre  *tried
-	post *tried
-}
-
 var (
 	_ database.Hold     = (*hold)(nil)
 	_ database.Reporter = (*hold)(nil)
@@ -138,17 +130,6 @@ func (h *hold) still(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// before runs the pre, unless the post could not be: who would release the application then?
-func (s *side) before(ctx context.Context) {
-	s.pre = &tried{run: database.ScriptRun{Plugin: s.name, Phase: pre, Script: s.plugin.pre.path, Exit: -1}}
-	if f := s.plugin.post.check(); f != nil && s.plugin.pre.check() == nil {
-		s.pre.err = fmt.Errorf("the pre script %s was not run, as %w", s.plugin.pre.path, f)
-		s.pre.run.Code, s.pre.run.Said = f.Code, s.pre.err.Error()
-		return
-	}
-	s.pre = s.try(ctx, s.plugin.pre, s.note)
-}
-
 // judge tells whether the cut may go on: all pres succeeded, or those that did not may fail.
 func (h *hold) judge(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -210,25 +191,6 @@ func (h *hold) over() error {
 	}
 	h.record = nil
 	return nil
-}
-
-// after runs the post, once nothing of the pre can act any more.
-func (s *side) after(ctx context.Context) {
-	if s.pre == nil || !s.pre.begun || s.note.Done {
-		return
-	}
-	if s.pre.stuck != 0 {
-		if err := killGroup(s.pre.stuck); err != nil {
-			s.post = &tried{run: database.ScriptRun{Plugin: s.name, Phase: post, Script: s.plugin.post.path, Code: codeHostTimeout + 1, Exit: -1}}
-			s.post.err = fmt.Errorf("the post script %s was not run: the pre has not ended: %w", s.plugin.post.path, err)
-			s.post.run.Said = s.post.err.Error()
-			return
-		}
-		s.pre.stuck = 0
-	}
-	if s.post = s.try(ctx, s.plugin.post, s.note); s.post.err == nil {
-		s.post.err = s.note.done()
-	}
 }
 
 // tell logs what the scripts said, now that nothing is held any more.

@@ -27,7 +27,6 @@ var asPython = ini.LoadOptions{InsensitiveKeys: true, IgnoreInlineComment: true,
 type host struct {
 	timeout time.Duration
 	plugins []place
-	notes   []string
 }
 
 type place struct{ name, config string }
@@ -58,7 +57,7 @@ func (h *host) parse(s *ini.Section) error {
 	}
 	count, err := s.Key("numberOfPlugins").Int()
 	if err != nil || count < 1 || count > mostPlugins {
-		return errors.Join(append(all, fmt.Errorf("numberOfPlugins must be a number from 1 to %d", mostPlugins))...)
+		return joined(append(all, fmt.Errorf("numberOfPlugins must be a number from 1 to %d", mostPlugins)))
 	}
 	for i := range count {
 		name, config := s.Key(fmt.Sprintf("pluginName%d", i)).String(), s.Key(fmt.Sprintf("pluginConfigPath%d", i)).String()
@@ -70,7 +69,7 @@ func (h *host) parse(s *ini.Section) error {
 		}
 		h.plugins = append(h.plugins, place{name, config})
 	}
-	return errors.Join(all...)
+	return joined(all)
 }
 
 // backup is a vmbackup.conf.

@@ -114,5 +114,5 @@ func (p *plugin) parse(content []byte) error {
 	if p.name == "" {
 		p.name = strings.TrimSuffix(filepath.Base(p.config), filepath.Ext(p.config))
 	}
-	return errors.Join(r.faults...)
+	return joined(r.faults)
 }
