@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +12,9 @@ import (
 	"testing"
 
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/hook"
 	"github.com/holdstill/holdstill/internal/scriptcheck"
+	"github.com/holdstill/holdstill/internal/wire"
 )
 
 const (
@@ -148,5 +151,36 @@ func TestFindingsArePrintedOnce(t *testing.T) {
 		if strings.Count(out.String(), text) != times {
 			t.Errorf("%q is not there %d times:\n%s", text, times, out.String())
 		}
+	}
+}
+
+// What Holdstill installs itself has none of the mistakes.
+func TestOurOwnScriptsAreGood(t *testing.T) {
+	site := hook.Site{
+		Binary: "/usr/local/sbin/holdstill", Config: "/etc/holdstill/other.yaml",
+		Read: func(string) ([]byte, error) { return nil, fs.ErrNotExist },
+		Stat: func(string) (fs.FileInfo, error) { return nil, fs.ErrNotExist },
+	}
+	read := 0
+	for _, p := range wire.Personalities() {
+		files, err := p.Files(site)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			for _, runBy := range []string{"", scriptcheck.BySh} {
+				if !bytes.HasPrefix(f.Content, []byte("#!")) {
+					continue
+				}
+				read++
+				s := scriptcheck.Script{Path: f.Path, Content: f.Content, Purpose: scriptcheck.Both, RunBy: runBy, Host: p.Name()}
+				if got := places(scriptcheck.Check([]scriptcheck.Script{s}, scriptcheck.World{})); len(got) > 0 {
+					t.Errorf("%s: %q in\n%s", p.Name(), got, f.Content)
+				}
+			}
+		}
+	}
+	if read < 8 {
+		t.Errorf("only %d scripts were read", read)
 	}
 }

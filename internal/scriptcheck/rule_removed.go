@@ -22,7 +22,8 @@ type dated struct {
 	newer        *regexp.Regexp // a script that has this as well knows both
 }
 
-// history is what changed between the versions. All of it was tried on servers of the test matrix or stands in the manuals.
+// history is what changed between the versions. TestStatementsOnServers asks the servers of the test matrix; the versions at which it
+// changed are the manuals'.
 var history = []dated{
 	{pattern: sql(`SHOW MASTER STATUS`), name: "SHOW MASTER STATUS", instead: "SHOW BINARY LOG STATUS", gone: "8.4", newer: sql(`SHOW (BINARY LOG|BINLOG) STATUS`)},
 	{pattern: sql(`SHOW MASTER LOGS`), name: "SHOW MASTER LOGS", instead: "SHOW BINARY LOGS", gone: "8.4", newer: sql(`SHOW BINARY LOGS`)},
