@@ -36,6 +36,7 @@ const (
 	detailMount   = "mountpoint"
 	detailViews   = "mounts" // mount.Views at the time of the cut
 	detailPath    = "path"   // of the clone; in refs only
+	detailThawed  = "thawed" // "yes" if the file system was not frozen over the cut; in refs only
 )
 
 // Provider clones disk images.

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -145,5 +146,42 @@ func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
+
+// A file system that was not frozen over the cut has a journal to be played, which the clone itself is spared.
+func TestThawed(t *testing.T) {
+	for _, innerFS := range []string{"ext4", "xfs"} {
+		t.Run(innerFS, func(t *testing.T) {
+			_, inner := volumes(t, "xfs", innerFS)
+			unit, err := cover(t, inner.Dir)
+			must(t, err)
+			unit.Freeze = ""
+			cut, err := image.New().Prepare(t.Context(), "run-1", []snapshot.Unit{unit})
+			must(t, err)
+			defer cut.Close()
+			must(t, os.Mkdir(filepath.Join(inner.Dir, "dir"), 0o700))
+			must(t, os.WriteFile(filepath.Join(inner.Dir, "dir", "file"), []byte("late"), 0o600))
+			must(t, mount.SyncFS(inner.Dir))
+			refs, err := cut.Step().Act(t.Context())
+			must(t, err)
+			must(t, cut.Settle(t.Context()))
+			before, err := os.ReadFile(refs[0].Detail["path"])
+			must(t, err)
+			for range 2 {
+				tree, err := image.New().Open(t.Context(), refs[0])
+				must(t, err)
+				content, err := os.ReadFile(filepath.Join(tree.Path(), "dir", "file"))
+				must(t, errors.Join(err, tree.Close()))
+				if string(content) != "late" {
+					t.Errorf("%q", content)
+				}
+			}
+			after, err := os.ReadFile(refs[0].Detail["path"])
+			must(t, err)
+			if !bytes.Equal(before, after) {
+				t.Error("the clone was changed")
+			}
+		})
 	}
 }

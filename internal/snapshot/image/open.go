@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -18,7 +21,8 @@ type tree struct {
 	name    string
 }
 
-// Open mounts a clone privately and read-only. It was frozen when it was cut, so no journal has to be played.
+// Open mounts a clone privately and read-only. If it was frozen when it was cut, no journal has to be played; else that is done in a
+// clone of the clone, which has no name and is gone with the tree.
 func (*Provider) Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
 	t := &tree{name: ref.Name}
 	if err := t.open(ctx, ref); err != nil {
@@ -31,20 +35,52 @@ func (t *tree) open(ctx context.Context, ref snapshot.Ref) (err error) {
 	if t.views, err = mount.ParseViews(ref.Detail[detailViews]); err != nil {
 		return err
 	}
-	if t.loop, err = mount.AttachLoop(ref.Detail[detailPath], true); err != nil {
+	thawed := ref.Detail[detailThawed] != ""
+	if thawed {
+		err = t.attachCopy(ref.Detail[detailPath])
+	} else {
+		t.loop, err = mount.AttachLoop(ref.Detail[detailPath], true)
+	}
+	if err != nil {
 		return err
 	}
-	t.mounted, err = mount.Private(ctx, t.loop.Path, ref.Detail[detailFSType], options(ref.Detail[detailFSType])...)
+	t.mounted, err = mount.Private(ctx, t.loop.Path, ref.Detail[detailFSType], options(ref.Detail[detailFSType], thawed)...)
+	return err
+}
+
+// attachCopy makes a loop device that can be written to, of a copy that shares the clone's blocks.
+func (t *tree) attachCopy(path string) error {
+	clone, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer clone.Close()
+	fd, err := unix.Open(filepath.Dir(path), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot make a file without a name in %s: %w", filepath.Dir(path), err)
+	}
+	scratch := os.NewFile(uintptr(fd), path)
+	defer scratch.Close()
+	if err := copyFlags(fd, int(clone.Fd())); err != nil {
+		return err
+	}
+	if err := unix.IoctlFileClone(fd, int(clone.Fd())); err != nil {
+		return fmt.Errorf("cannot copy the clone: %w", err)
+	}
+	t.loop, err = mount.AttachLoop(fmt.Sprintf("/proc/self/fd/%d", fd), false)
 	return err
 }
 
 // options: the live xfs with the same uuid is probably mounted; and xfs refuses a read-only device unless told that there
-// is nothing to recover, which is true of a frozen copy.
-func options(fstype string) []string {
-	if fstype == "xfs" {
-		return []string{"ro", "nouuid", "norecovery"}
+// is nothing to recover, which is true of a frozen copy. A read-only mount of a device that can be written to plays the journal.
+func options(fstype string, thawed bool) []string {
+	switch {
+	case fstype != "xfs":
+		return []string{"ro"}
+	case thawed:
+		return []string{"ro", "nouuid"}
 	}
-	return []string{"ro"}
+	return []string{"ro", "nouuid", "norecovery"}
 }
 
 // Path is the root of the inner file system.

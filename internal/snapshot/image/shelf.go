@@ -46,6 +46,9 @@ func newRef(unit snapshot.Unit, run string) snapshot.Ref {
 	name := cloneName(run, unit.Detail[detailBacking])
 	detail := maps.Clone(unit.Detail)
 	detail[detailPath] = filepath.Join(shelfOf(detail), name)
+	if unit.Freeze == "" && unit.FrozenBy == "" {
+		detail[detailThawed] = "yes"
+	}
 	return snapshot.Ref{Provider: Name, Name: name, Run: run, Unit: unit.Key, Detail: detail}
 }
 
