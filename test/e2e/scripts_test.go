@@ -243,6 +243,9 @@ func TestScriptsKilled(t *testing.T) {
 			t.Fatal(boundary)
 		}
 	}
+	a.set(appPre, appPost, nil)
+	a.withFault("freeze.act:error", "backup").want(t, 1) // needs no recover
+	a.did("held released post")
 	a.set("cd DIR; echo began >> did; echo $$ > pid; sleep 1000; echo wrong >> did", plainPost, map[string]any{"timeoutInSeconds": 100})
 	cmd := a.command(t.Context(), normal, "", "backup")
 	check(t, cmd.Start())
