@@ -148,6 +148,7 @@ func (a *app) printDryRun(ctx context.Context, i *config.Instance, policy plan.P
 // company is who takes part in a run: who cuts, and whom it waits for.
 type company struct {
 	providers []snapshot.Provider
+	amend     func(*database.Facts, *plan.Plan) // what else is known of the server; nil: nothing
 	ready     func(context.Context) error
 	frozen    func() freeze.Times
 }
@@ -162,6 +163,9 @@ func (a *app) takePoint(ctx context.Context, i *config.Instance, policy plan.Pol
 		return nil, unready{err}
 	}
 	defer q.close()
+	if with.amend != nil {
+		with.amend(q.facts, q.plan)
+	}
 	if err := errors.Join(refusal(q.plan), fault.At("facts.read")); err != nil {
 		return nil, unready{err}
 	}

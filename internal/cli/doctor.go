@@ -23,8 +23,8 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor [INSTANCE]",
 		Short: "Show the facts, the plan a backup would follow and why, and what is missing",
 		Long: `Doctor asks the server and the storage, changes nothing, and prints the facts, the plan that a backup would follow
-with its reasons, what is missing with its remedy, and the stall to expect. It exits with 0 only if a backup would reach
-application consistency.`,
+with its reasons, what is missing with its remedy, and the stall to expect. Where a host takes the snapshots (hook), it checks that
+too. It exits with 0 only if a backup, or the snapshot of a host that is installed, would reach application consistency.`,
 		Example: "  holdstill doctor\n  holdstill doctor shop --json",
 		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,14 +46,19 @@ application consistency.`,
 					"the %s snapshot %s belongs to no point of this catalogue: it is of a run under way, of a lost catalogue, or of another HOLDSTILL_STATE", ref.Provider, ref.Name))
 			}
 			scripts := a.scripts(q.facts)
+			hosts, err := a.hosts(cmd.Context(), i)
+			if err != nil {
+				return err
+			}
 			if a.json {
-				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan, "strays": strays, "scripts": scripts})
+				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan, "strays": strays, "scripts": scripts, "hosts": hosts})
 			} else {
 				printFacts(a.stdout, q)
 				printPlan(a.stdout, q)
+				printHosts(a.stdout, hosts, q.plan)
 				printScriptFindings(a.stdout, scripts)
 			}
-			if err == nil && !q.plan.OK() {
+			if err == nil && !q.plan.OK() && !anyHost(hosts) {
 				return errUnready
 			}
 			return err

@@ -139,10 +139,12 @@ func (h *holding) take(ctx context.Context, i *config.Instance, terms hook.Terms
 	if _, err := h.takeBack(ctx, i.Name); err != nil {
 		return nil, err
 	}
-	policy := policyOf(i)
-	policy.HostTakes = terms.Hold + afterPost
-	policy.Patience = min(policy.Patience, terms.Limit)
-	return h.takePoint(ctx, i, policy, company{
+	amend, err := wishes(h.personality)
+	if err != nil {
+		return nil, unready{err}
+	}
+	return h.takePoint(ctx, i, policyUnder(i, terms), company{
+		amend:     amend,
 		providers: []snapshot.Provider{wire.External(h.personality, terms, seat)},
 		ready:     seat.Ready, frozen: seat.Frozen,
 	})

@@ -98,3 +98,18 @@ type File struct {
 	// Register is what a person has to do with it, where writing it is not enough (an SSM document), else "".
 	Register string
 }
+
+// Wishes are what a host's own configuration says of the application. What the server is, is asked of the server; this is compared.
+type Wishes struct {
+	Path        string // of the configuration
+	Product     string // mysql, mariadb; "" where it says nothing
+	Role        string // source, replica; "" where it says nothing
+	OnlyReplica bool   // no snapshot of anything but a replica
+	Ignored     []string
+}
+
+// Wishful is a personality whose host has such a configuration.
+type Wishful interface {
+	// Wishes reads it; false if there is none.
+	Wishes(read func(path string) ([]byte, error)) (Wishes, bool, error)
+}
