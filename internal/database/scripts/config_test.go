@@ -192,3 +192,18 @@ func TestParametersAreSecret(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// Azure's template as it is published, with nothing filled in.
+func TestTemplate(t *testing.T) {
+	s := newScene(t)
+	s.config = map[string]any{
+		"pluginName": "ScriptRunner", "preScriptLocation": "", "postScriptLocation": "", "preScriptParams": []string{"", ""}, "postScriptParams": []string{"", ""},
+		"preScriptNoOfRetries": 0, "postScriptNoOfRetries": 0, "timeoutInSeconds": 30, "continueBackupOnFailure": true, "fsFreezeEnabled": true,
+	}
+	f := s.facts()
+	if len(f.Refused) > 0 || len(f.Lessened) != 1 || !strings.Contains(f.Lessened[0].What, "(code 302)") || f.Lessened[0].Remedy == "" {
+		t.Errorf("%+v", f)
+	}
+	c := s.cycle()
+	c.failed(t, pre, 302, c.Unheld)
+}
