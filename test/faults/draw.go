@@ -134,7 +134,7 @@ func modeCost(i injection) int {
 	case i.mode != "cold":
 		return 1
 	case strings.HasPrefix(i.product, "mysql"):
-		return 8
+		return 12
 	}
 	return 3
 }

@@ -14,7 +14,7 @@ import (
 
 // TestCampaign is the bounded campaign: the seed is the same each time, so that a red run can be run again.
 func TestCampaign(t *testing.T) {
-	verdict := must(campaign(t.Context(), options{n: 300, seed: 7, restoreEvery: 8, dir: dirFor(t), binary: built(t, ""), verbose: true}, t.Output()))(t)
+	verdict := must(campaign(t.Context(), options{n: 300, seed: 7, restoreEvery: 16, dir: dirFor(t), binary: built(t, ""), verbose: true}, t.Output()))(t)
 	verdict.print(t.Output())
 	if !verdict.green() {
 		t.Error("the campaign is red")
