@@ -8,7 +8,6 @@ import (
 
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/freeze"
-	"github.com/holdstill/holdstill/internal/snapshot/external"
 )
 
 // gate is where the runs of all instances meet: first when each is ready to hold, then when each holds, then when the host is
@@ -68,13 +67,11 @@ func (g *gate) end(said map[string]string, frozen freeze.Times, verdict error) {
 	close(g.over)
 }
 
-// Seat is one run's place at the gate.
+// Seat is one run's place at the gate: what package external calls a Gate.
 type Seat struct {
 	gate  *gate
 	round *round // that it takes part in; nil outside of an attempt
 }
-
-var _ external.Gate = (*Seat)(nil)
 
 // Enter begins an attempt.
 func (s *Seat) Enter(mountpoints []string) error {

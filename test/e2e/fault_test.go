@@ -45,10 +45,15 @@ func openReplica(t *testing.T, build lab.Build, storage string) *shop {
 	// Slow enough for an applier on a busy machine: a new replica has to come near.
 	writer := must(source.Write(t.Context(), lab.WriterOptions{Workers: 1, Pause: 30 * time.Millisecond}))(t)
 	t.Cleanup(func() { writer.Stop() })
+	s.awaitThreads()
+	return s
+}
+
+// awaitThreads waits until replication runs.
+func (s *shop) awaitThreads() {
 	for deadline := time.Now().Add(20 * time.Second); s.threads() != "applier,receiver" && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
 	}
-	return s
 }
 
 func campaign(t *testing.T, s *shop, wanted func(boundary, kind string) bool, mode ...string) {
@@ -93,14 +98,21 @@ func (s *shop) passes(args ...string) []string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
+	passed := traced(s.t, trace)
+	if len(passed) < 9 {
+		s.t.Fatalf("%v passes only these boundaries: %v", args, passed)
+	}
+	return passed
+}
+
+// traced reads the boundaries of a trace, each once.
+func traced(t *testing.T, trace string) []string {
+	t.Helper()
 	var passed []string
-	for _, boundary := range strings.Fields(string(must(os.ReadFile(trace))(s.t))) {
+	for _, boundary := range strings.Fields(string(must(os.ReadFile(trace))(t))) {
 		if !slices.Contains(passed, boundary) {
 			passed = append(passed, boundary)
 		}
-	}
-	if len(passed) < 9 {
-		s.t.Fatalf("%v passes only these boundaries: %v", args, passed)
 	}
 	return passed
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,7 @@ func openFollower(t *testing.T, build lab.Build) follower {
 	check(t, source.Start(t.Context()))
 	s := openIn(t, l, build, onImage, "shop", lab.Spec{})
 	check(t, lab.Replicate(t.Context(), source, s.server, lab.ReplicateOptions{GTID: true}))
+	s.awaitThreads()
 	return follower{s, source}
 }
 
@@ -146,18 +148,25 @@ func (s *shop) cycle(h host, writesTo *lab.Server, want catalog.Consistency) {
 	}
 	o := s.holdstill("restore", p.ID, "--datadir", "/nowhere").want(t, 2)
 	contains(t, o.stderr, "--disk")
+	s.stands(p, disk, seen, writesTo == s.server)
+	t.Logf("%s: stall %.1f ms, of which the host's snapshot %.1f ms: ours %.1f ms", h.name, p.Window.StallMS, ms(took), p.Window.StallMS-ms(took))
+}
+
+// stands restores from the host's snapshot: the server is at exactly the point, with what the writer saw if it wrote to this server.
+func (s *shop) stands(p *catalog.Point, disk string, seen lab.WriterResult, wrote bool) {
+	t := s.t
+	t.Helper()
 	dir := filepath.Join(s.volume.Dir, "restored-"+p.ID)
 	restored := s.restoreTo(p, dir, "--disk", disk)
 	if restored.Position.GTID != p.Position.GTID {
 		t.Errorf("the restored server stands at %q, the point says %q", restored.Position.GTID, p.Position.GTID)
 	}
-	if writesTo == s.server {
+	if wrote {
 		s.exactly(p, rows(t, restored.Socket), seen)
 	}
 	stop(t, restored)
 	check(t, os.RemoveAll(dir))
 	check(t, os.Remove(disk))
-	t.Logf("%s: stall %.1f ms, of which the host's snapshot %.1f ms: ours %.1f ms", h.name, p.Window.StallMS, ms(took), p.Window.StallMS-ms(took))
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -220,6 +229,53 @@ func TestHolderDies(t *testing.T) {
 	})
 }
 
+// TestFaultsOfAHolder kills the process that holds a replica, and its frozen disk, at every boundary that it passes (with MySQL: lets
+// each of them fail). All is let go within a second, and after recover all is as before.
+func TestFaultsOfAHolder(t *testing.T) {
+	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
+		kind := map[string]string{lab.MariaDB: "kill", lab.MySQL: "error"}[build.Product]
+		s, h := openFollower(t, build), hostNamed("aws")
+		before := s.look()
+		boundaries := s.passesBetween(h)
+		for _, boundary := range boundaries {
+			if s.withFault(boundary+":"+kind, "hook", h.name, h.pre[0]).code == 0 {
+				s.holdstill("hook", h.name, h.post[0])
+			}
+			time.Sleep(time.Second)
+			s.usable()
+			if r := s.holdstill("recover"); r.code != 0 {
+				t.Errorf("%s: recover ended with %d\n%s%s", boundary, r.code, r.stdout, r.stderr)
+			}
+			s.same(before)
+			if t.Failed() {
+				t.Fatalf("at %s", boundary)
+			}
+		}
+		t.Logf("%d faults of the kind %s: %v", len(boundaries), kind, boundaries)
+	})
+}
+
+// passesBetween goes from pre to post without a fault, and tells the boundaries that the holder passes.
+func (s *shop) passesBetween(h host) []string {
+	s.t.Helper()
+	trace := filepath.Join(s.run, "trace")
+	defer os.Remove(trace)
+	for _, args := range [][]string{h.pre, h.post} {
+		cmd := s.command(s.t.Context(), faulty, "", append([]string{"hook", h.name}, args...)...)
+		cmd.Env = append(cmd.Env, "HOLDSTILL_FAULT_TRACE="+trace)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			s.t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	passed := traced(s.t, trace)
+	for _, wanted := range []string{"replication.act", "hold.act", "freeze.act", "cut.act", "freeze.undo", "record.written"} {
+		if !slices.Contains(passed, wanted) {
+			s.t.Errorf("the holder does not pass %s: %v", wanted, passed)
+		}
+	}
+	return passed
+}
+
 // holder finds the process that holds by its command line.
 func (s *shop) holder(h host) int {
 	s.t.Helper()
@@ -256,16 +312,37 @@ func TestPreDies(t *testing.T) {
 	})
 }
 
+// TestPreInTime gives up at its own limit, before the host does: nothing is held then, and the exit code says what it was.
+func TestPreInTime(t *testing.T) {
+	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
+		s := open(t, build, onImage)
+		before := s.look()
+		for name, code := range map[string]int{"gcp": 124, "azure": 1, "aws": 201} {
+			h := hostNamed(name)
+			s.configure(fmt.Sprintf("hooks:\n  %s: {limit: 1s}\n", name))
+			if a := s.hookWithFault("hold.promise:sleep", h, h.pre, code); a.Outcome != "timed-out" {
+				t.Errorf("%+v", a)
+			}
+			s.usable()
+			s.same(before)
+			refused := map[string]int{"gcp": 1, "azure": 0, "aws": 205}[name]
+			if a := s.hook(h, h.post, refused); a.Outcome != "refused" {
+				t.Errorf("%+v", a)
+			}
+		}
+	})
+}
+
 // TestLostHoldOfAHost kills the connection that holds: the point says what the snapshot is worth, and so does the exit code.
 func TestLostHoldOfAHost(t *testing.T) {
 	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
 		s := open(t, build, onImage)
-		h := hostNamed("aws")
+		h := hostNamed("azure")
 		s.hook(h, h.pre, 0)
 		for line := range strings.Lines(s.value("SELECT GROUP_CONCAT(ID SEPARATOR '\n') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER = 'root'")) {
 			_ = s.server.Exec(t.Context(), "KILL "+strings.TrimSpace(line))
 		}
-		a := s.hook(h, h.post, 202)
+		a := s.hook(h, h.post, 1)
 		if len(a.Points) != 1 || a.Points[0].Consistency != catalog.Filesystem || a.Outcome != "lost" {
 			t.Errorf("%+v", a)
 		}
