@@ -8,9 +8,9 @@ want=(mariadb-server mariadb-client btrfs-progs xfsprogs e2fsprogs iproute2 util
 case ${1:-demo} in
 demo) ;;
 # patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh. qemu-utils has the disk whose power
-# can be cut.
+# can be cut; qemu-guest-agent is a host that calls us.
 test)
-  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils)
+  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils qemu-guest-agent)
   command -v npm >/dev/null || want+=(npm) # mysql-5.7 comes from there
   ;;
 # the servers run inside of the machine
