@@ -29,6 +29,7 @@ servers: ## fetch the servers of the test matrix beside the system
 test: ## everything, on real servers and file systems (root; Debian 12)
 	@scripts/prereqs.sh test
 	@$(MAKE) --no-print-directory servers
+	@scripts/fetch-agent.sh
 	$(GO) vet ./... && $(GO) vet -tags fault ./...
 	$(GO) test -p 1 -timeout 60m $(TESTFLAGS) ./...
 
@@ -53,7 +54,7 @@ bench: ## the benchmarks, side by side with what one would use instead (root)
 	@$(MAKE) --no-print-directory build
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
-test-vm: ## a virtual machine that loses its power in mid-backup, and its clock (root; Debian 12; no KVM needed)
+test-vm: ## a virtual machine that loses its power in mid-backup, or that its host freezes (root; Debian 12; no KVM needed)
 	@scripts/prereqs.sh vm
 	@scripts/vm-image.sh
 	$(GO) test -tags vm -count=1 -timeout 60m -v $(TESTFLAGS) ./test/vm
