@@ -100,7 +100,7 @@ func (a *app) inquireOf(ctx context.Context, i *config.Instance, policy plan.Pol
 		in.NoService = err.Error()
 	}
 	q.plan = plan.Make(in)
-	if earlier := a.earlier(i.Name, q.plan.Mode); len(earlier) > 0 {
+	if earlier := a.earlier(i.Name, q.plan); len(earlier) > 0 {
 		in.Earlier = earlier
 		q.plan = plan.Make(in)
 	}

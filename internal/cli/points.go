@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -13,6 +14,8 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
@@ -59,11 +62,13 @@ func (a *app) points() *cobra.Command {
 	return cmd
 }
 
-func (a *app) earlier(instance string, mode database.Mode) []catalog.Window {
+// earlier are the windows of the points that were taken as the plan would, newest first.
+func (a *app) earlier(instance string, p *plan.Plan) []catalog.Window {
 	points, _ := a.catalogue().List(instance) // a prediction only: what cannot be read is told by points list
 	var out []catalog.Window
 	for i := len(points) - 1; i >= 0; i-- {
-		if points[i].Mode == mode {
+		cuts := func(u snapshot.Unit) bool { return u.Provider == points[i].Snapshot.Provider }
+		if points[i].Mode == p.Mode && slices.ContainsFunc(p.Units, cuts) {
 			out = append(out, points[i].Window)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/catalog"
@@ -98,7 +99,7 @@ func (t *conducting) untilOver(ctx context.Context) map[string]string {
 			}
 			t.holds = true
 			timer.Reset(t.Terms.Hold)
-			if err := t.Held(Result{Outcome: hook.Held}); err != nil {
+			if err := t.Held(Result{Outcome: hook.Held, Message: t.whom()}); err != nil {
 				t.giveUp(hook.Aborted, fmt.Errorf("the host's pre was gone before it could be told: %w", err))
 			}
 		case e := <-t.ended: // nobody may end before the host is done
@@ -116,6 +117,15 @@ func (t *conducting) untilOver(ctx context.Context) map[string]string {
 		}
 	}
 	return nil
+}
+
+// whom tells who is held, and for how long.
+func (t *conducting) whom() string {
+	var names []string
+	for _, p := range t.Parties {
+		names = append(names, p.Name)
+	}
+	return fmt.Sprintf("%s, for %s at most", strings.Join(names, ", "), t.Terms.Hold)
 }
 
 // said is what the host told before and after its snapshot.

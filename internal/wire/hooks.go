@@ -51,5 +51,5 @@ func Terms(p hook.Personality, h *config.Hook) hook.Terms {
 
 // External is the provider of a run that waits for a host's snapshot.
 func External(p hook.Personality, terms hook.Terms, gate external.Gate) snapshot.Provider {
-	return external.New(p.Host(), terms.Freeze, gate)
+	return external.New(p.Name(), p.Host(), terms.Freeze, gate)
 }

@@ -23,7 +23,7 @@ func (p *Provider) Prepare(_ context.Context, run string, units []snapshot.Unit)
 			mountpoints = append(mountpoints, u.Detail[detailMount])
 		}
 		c.refs = append(c.refs, snapshot.Ref{
-			Provider: Name, Name: fmt.Sprintf("%s-%s-%d", run, p.host, i), Run: run, Unit: u.Key, Detail: maps.Clone(u.Detail),
+			Provider: Name, Name: fmt.Sprintf("%s-%s-%d", run, p.name, i), Run: run, Unit: u.Key, Detail: maps.Clone(u.Detail),
 		})
 	}
 	if err := p.gate.Enter(mountpoints); err != nil {

@@ -48,14 +48,15 @@ type Gate interface {
 
 // Provider waits for a host.
 type Provider struct {
-	host string
-	ours bool // we freeze, not the host
+	name string // of the host, as a word
+	host string // for people
+	ours bool   // we freeze, not the host
 	gate Gate
 }
 
 // New returns the provider for one call of a host; freeze tells that the file systems are frozen at the gate, as the host does not.
-func New(host string, freeze bool, gate Gate) *Provider {
-	return &Provider{host: host, ours: freeze, gate: gate}
+func New(name, host string, freeze bool, gate Gate) *Provider {
+	return &Provider{name: name, host: host, ours: freeze, gate: gate}
 }
 
 // Reader returns a provider that can only open what At has attached.
@@ -81,7 +82,7 @@ func (p *Provider) Covers(_ context.Context, place mount.Place) (snapshot.Unit, 
 		FrozenBy: p.freezer(place), Sync: place.MountPoint,
 		Why: fmt.Sprintf("the snapshot of %s (%s on %s)", p.host, place.FSType, place.Device),
 		Detail: map[string]string{
-			detailHost: p.host, detailDevice: place.Device, detailFSType: place.FSType,
+			detailHost: p.name, detailDevice: place.Device, detailFSType: place.FSType,
 			detailMount: place.MountPoint, detailViews: views.String(),
 		},
 	}, nil
