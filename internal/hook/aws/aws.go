@@ -60,7 +60,7 @@ func (personality) Terms() hook.Terms { return hook.Terms{Limit: limit, Hold: ho
 // ExitCode never fails a dry run: the contract says that it does nothing and ends with 0. Post is not called after a pre that failed, so
 // one that comes all the same is one out of turn.
 func (personality) ExitCode(verb hook.Verb, outcome hook.Outcome) int {
-	if verb == hook.Probe || outcome.Good() {
+	if verb == hook.Probe || outcome.Good(verb) {
 		return 0
 	}
 	if verb == hook.Pre {

@@ -29,8 +29,8 @@ func TestContract(t *testing.T) {
 		},
 		Refuses: [][]string{{"pre"}, {"post"}, {"pre-script", execution, "more"}},
 		Codes: map[hook.Verb]map[hook.Outcome]int{
-			hook.Pre:   {hook.Held: 0, hook.NotReady: 206, hook.TimedOut: 201, hook.Failed: 201, hook.Already: 204},
-			hook.Post:  {hook.Released: 0, hook.Lost: 202, hook.Expired: 203, hook.NoHold: 205, hook.Refused: 205, hook.Failed: 202},
+			hook.Pre:   {hook.Held: 0, hook.NotReady: 206, hook.TimedOut: 201, hook.Failed: 201, hook.Already: 204, hook.Aborted: 201},
+			hook.Post:  {hook.Released: 0, hook.Lost: 202, hook.Expired: 203, hook.NoHold: 205, hook.Refused: 205, hook.Failed: 202, hook.Aborted: 202},
 			hook.Probe: {hook.Held: 0, hook.NotReady: 0, hook.Failed: 0},
 		},
 	})

@@ -23,8 +23,8 @@ func TestContract(t *testing.T) {
 		},
 		Refuses: [][]string{{"pre", "0/1", "0/2"}, {"abort", "0/1"}},
 		Codes: map[hook.Verb]map[hook.Outcome]int{
-			hook.Pre:  {hook.Held: 0, hook.NotReady: 1, hook.TimedOut: 124, hook.Failed: 1, hook.Already: 1},
-			hook.Post: {hook.Released: 0, hook.Lost: 1, hook.Expired: 1, hook.NoHold: 1, hook.Refused: 1, hook.Failed: 1},
+			hook.Pre:  {hook.Held: 0, hook.NotReady: 1, hook.TimedOut: 124, hook.Failed: 1, hook.Already: 1, hook.Aborted: 1},
+			hook.Post: {hook.Released: 0, hook.Lost: 1, hook.Expired: 1, hook.NoHold: 1, hook.Refused: 1, hook.Failed: 1, hook.Aborted: 1},
 		},
 	})
 }

@@ -37,8 +37,8 @@ type Call struct {
 
 // everyOutcome of each verb, so that a table cannot leave one out.
 var everyOutcome = map[hook.Verb][]hook.Outcome{
-	hook.Pre:   {hook.Held, hook.NotReady, hook.TimedOut, hook.Failed, hook.Already},
-	hook.Post:  {hook.Released, hook.Lost, hook.Expired, hook.NoHold, hook.Refused, hook.Failed},
+	hook.Pre:   {hook.Held, hook.NotReady, hook.TimedOut, hook.Failed, hook.Already, hook.Aborted},
+	hook.Post:  {hook.Released, hook.Lost, hook.Expired, hook.NoHold, hook.Refused, hook.Failed, hook.Aborted},
 	hook.Abort: {hook.Aborted, hook.Released, hook.Lost, hook.Expired, hook.NoHold, hook.Refused, hook.Failed},
 	hook.Probe: {hook.Held, hook.NotReady, hook.Failed},
 }
@@ -95,7 +95,7 @@ func codes(t *testing.T, p hook.Personality, spec Spec) {
 			if verb == hook.Probe && got != 0 {
 				t.Errorf("a probe ends with %d", got)
 			}
-			if outcome.Good() != (got == 0) && (verb == hook.Pre || verb == hook.Post && outcome != hook.Refused) {
+			if outcome.Good(verb) != (got == 0) && (verb == hook.Pre || verb == hook.Post && outcome != hook.Refused) {
 				t.Errorf("%s %s ends with %d", verb, outcome, got)
 			}
 		}

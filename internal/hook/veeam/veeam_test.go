@@ -18,8 +18,8 @@ func TestContract(t *testing.T) {
 		},
 		Refuses: [][]string{{"pre", "x"}, {"abort"}, {"probe"}},
 		Codes: map[hook.Verb]map[hook.Outcome]int{
-			hook.Pre:  {hook.Held: 0, hook.NotReady: 1, hook.TimedOut: 1, hook.Failed: 1, hook.Already: 1},
-			hook.Post: {hook.Released: 0, hook.Lost: 1, hook.Expired: 1, hook.NoHold: 1, hook.Refused: 1, hook.Failed: 1},
+			hook.Pre:  {hook.Held: 0, hook.NotReady: 1, hook.TimedOut: 1, hook.Failed: 1, hook.Already: 1, hook.Aborted: 1},
+			hook.Post: {hook.Released: 0, hook.Lost: 1, hook.Expired: 1, hook.NoHold: 1, hook.Refused: 1, hook.Failed: 1, hook.Aborted: 1},
 		},
 	})
 }
