@@ -144,3 +144,18 @@ func TestPredictionIsTheMedianOfEarlierPoints(t *testing.T) {
 		t.Error(p.PredictedStall)
 	}
 }
+
+// TestDisksOfAHost are cut one after the other: what is to be of one moment has to be frozen.
+func TestDisksOfAHost(t *testing.T) {
+	for frozenBy, want := range map[string]bool{"aws": true, "": false} {
+		in := source()
+		data := &snapshot.Unit{Provider: "external", Key: "8:1", Group: "the host's snapshot", FrozenBy: "aws"}
+		redo := &snapshot.Unit{Provider: "external", Key: "8:2", Group: "the host's snapshot", FrozenBy: frozenBy}
+		move(&in, database.DataDir, data)
+		move(&in, database.BinaryLog, data)
+		move(&in, database.RedoLog, redo)
+		if p := Make(in); p.OK() != want {
+			t.Errorf("the redo log frozen by %q: %+v", frozenBy, p.Problems)
+		}
+	}
+}

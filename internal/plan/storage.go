@@ -73,10 +73,11 @@ func (p *Plan) checkAtomic() {
 	}
 }
 
-// together reports whether two units are cut at one moment.
+// together reports whether two units are cut at one moment: a host takes its disks one after the other, and only what is frozen
+// stands still over that.
 func (p *Plan) together(a, b string) bool {
-	group := p.unit(a).Group
-	return group != "" && group == p.unit(b).Group
+	one, other := p.unit(a), p.unit(b)
+	return one.Group != "" && one.Group == other.Group && one.FrozenBy != "" && other.FrozenBy != ""
 }
 
 // Frozen reports whether every file system of the point stands still over the cut, whoever froze it.

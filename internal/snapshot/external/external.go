@@ -93,10 +93,16 @@ func (p *Provider) freezer(place mount.Place) string {
 	switch {
 	case !p.ours:
 		return p.host
-	case place.MountPoint == "/":
+	case onRoot(place):
 		return ""
 	}
 	return "holdstill"
+}
+
+// onRoot sees through subvolumes and bind mounts: a freeze is of a whole file system.
+func onRoot(place mount.Place) bool {
+	root, err := mount.Locate("/")
+	return place.MountPoint == "/" || err == nil && root.Major == place.Major && root.Minor == place.Minor
 }
 
 // Find finds nothing: the host keeps its snapshots.
