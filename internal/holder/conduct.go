@@ -29,6 +29,7 @@ type Party struct {
 type Conductor struct {
 	Parties []Party
 	Terms   hook.Terms
+	Waited  time.Duration                     // that the host has waited for its pre already
 	Details map[string]string                 // that the host gave with its pre
 	Calls   <-chan Request                    // post and abort; the host's calls after its pre
 	Held    func(Result) error                // tells the host's pre that everything is held; it must not block
@@ -52,6 +53,7 @@ type conducting struct {
 	all    []ended
 
 	freezing *freezing
+	unfrozen error // what is left of the freeze
 	stop     error // why everything was given up
 	outcome  hook.Outcome
 	holds    bool
@@ -75,6 +77,7 @@ func (c *Conductor) Conduct(ctx context.Context) Result {
 	if t.stop != nil {
 		cancel()
 	}
+	t.unfrozen = t.closeFreeze(ctx) // writes: only now, as it must keep nobody held
 	for t.active > 0 {
 		t.note(<-t.ended)
 	}
@@ -83,18 +86,25 @@ func (c *Conductor) Conduct(ctx context.Context) Result {
 
 // untilOver returns when the host is done (with what it said), or when there is a reason to stop.
 func (t *conducting) untilOver(ctx context.Context) map[string]string {
-	timer := time.NewTimer(t.Terms.Limit)
+	left := t.Terms.Limit - t.Waited
+	timer := time.NewTimer(left)
 	defer timer.Stop()
+	inTime, cancel := context.WithTimeout(ctx, left) // for what we wait for ourselves
+	defer cancel()
 	for t.stop == nil {
 		select {
 		case r := <-t.gate.ready:
-			if err := t.prepareFreeze(ctx); err != nil {
-				t.giveUp(hook.Failed, err)
+			if err := t.prepareFreeze(inTime); err != nil {
+				t.cannotFreeze(inTime, err)
+				break
 			}
 			t.gate.openRound(r)
 		case <-t.gate.held:
-			if err := t.freeze(ctx); err != nil {
-				t.giveUp(hook.Failed, err)
+			if err := t.freeze(inTime); err != nil {
+				t.cannotFreeze(inTime, err)
+				break
+			}
+			if ctx.Err() != nil { // all are letting go
 				break
 			}
 			t.holds = true
@@ -104,16 +114,16 @@ func (t *conducting) untilOver(ctx context.Context) map[string]string {
 			}
 		case e := <-t.ended: // nobody may end before the host is done
 			t.note(e)
-			t.giveUp(t.outcomeOf(e.err), errors.Join(e.err, errWithout(e)))
+			t.giveUp(t.outcomeOf(e.err), reason(e))
 		case <-timer.C:
 			t.atTheEnd()
 		case call := <-t.Calls:
 			if call.Verb == hook.Post && t.holds {
 				return t.said(call.Details)
 			}
-			t.giveUp(hook.Aborted, ErrAborted)
+			t.giveUp(hook.Aborted, gaveUp(call.Verb))
 		case <-ctx.Done():
-			t.giveUp(hook.Failed, fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+			t.giveUp(t.outcomeOf(ctx.Err()), fmt.Errorf("interrupted: %w", context.Cause(ctx)))
 		}
 	}
 	return nil
@@ -136,11 +146,28 @@ func (t *conducting) said(after map[string]string) map[string]string {
 	return out
 }
 
-func errWithout(e ended) error {
+// reason tells why a party ended before the host was done.
+func reason(e ended) error {
 	if e.err != nil {
-		return nil
+		return fmt.Errorf("%s: %w", e.party.Name, e.err)
 	}
 	return fmt.Errorf("the run of %s ended before the host's snapshot", e.party.Name)
+}
+
+func gaveUp(verb hook.Verb) error {
+	if verb == hook.Post {
+		return ErrEarly
+	}
+	return ErrAborted
+}
+
+// cannotFreeze gives up before anything is held. The kernel may need longer than the host waits.
+func (t *conducting) cannotFreeze(inTime context.Context, err error) {
+	outcome := hook.Failed
+	if errors.Is(inTime.Err(), context.DeadlineExceeded) {
+		outcome = hook.TimedOut
+	}
+	t.giveUp(outcome, err)
 }
 
 func (t *conducting) atTheEnd() {
@@ -200,6 +227,9 @@ func (t *conducting) result() Result {
 			failures = append(failures, fmt.Errorf("%s: point %s is %s, not %s: %s", e.party.Name, e.point.ID, e.point.Consistency, e.party.Require, e.point.ConsistencyReason))
 		}
 	}
+	if t.unfrozen != nil {
+		failures = append(failures, t.unfrozen)
+	}
 	if len(failures) > 0 && r.Outcome == hook.Released {
 		r.Outcome = hook.Lost
 	}
@@ -254,20 +284,24 @@ func (t *conducting) freeze(ctx context.Context) error {
 	return err
 }
 
-// thaw takes the freeze back, and closes its ledger.
+// thaw takes the freeze back, and writes nothing: everybody is held still.
 func (t *conducting) thaw(ctx context.Context) (times freeze.Times, err error) {
 	f := t.freezing
-	if f == nil {
+	if f == nil || f.promised == nil {
 		return times, nil
 	}
-	if f.promised != nil {
-		err = f.run.Undo(ctx, f.promised.Receipt)
+	err = f.run.Undo(ctx, f.promised.Receipt)
+	return f.guard.Times(), err
+}
+
+// closeFreeze ends the guard and the ledger of the freeze; what could not be thawed before is tried once more.
+func (t *conducting) closeFreeze(ctx context.Context) error {
+	f := t.freezing
+	if f == nil {
+		return nil
 	}
-	err = errors.Join(err, f.run.Unwind(ctx))
-	if f.guard != nil {
-		times = f.guard.Times()
-		_ = f.guard.Close()
-	}
+	err := f.run.Unwind(ctx)
+	_ = f.guard.Close()
 	f.close()
-	return times, err
+	return err
 }

@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,7 @@ type gate struct {
 	over    chan struct{}
 
 	mu      sync.Mutex
+	isOver  bool
 	current *round
 	mounts  []string
 	said    map[string]string // by the host, with over
@@ -63,7 +65,7 @@ func (g *gate) openRound(r *round) {
 func (g *gate) end(said map[string]string, frozen freeze.Times, verdict error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.said, g.frozen, g.verdict = said, frozen, verdict
+	g.isOver, g.said, g.frozen, g.verdict = true, said, frozen, verdict
 	close(g.over)
 }
 
@@ -94,7 +96,7 @@ func (s *Seat) Ready(ctx context.Context) error {
 	case <-r.broken:
 		return busyBecause(errOther)
 	case <-s.gate.over:
-		return s.gate.verdict
+		return cmp.Or(s.gate.verdict, errOver)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -130,14 +132,14 @@ func (s *Seat) Pass(ctx context.Context) (map[string]string, error) {
 	}
 }
 
-// Leave ends an attempt. One that was in the window and did not get everybody through it breaks the round.
+// Leave ends an attempt. One that was in the window and did not get everybody through it breaks the round: the others let go at once.
 func (s *Seat) Leave() {
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
 	r := s.round
 	s.round = nil
 	switch {
-	case r == nil || r.isBroken:
+	case r == nil || r.isBroken || s.gate.isOver:
 	case !r.isOpen && r.ready < s.gate.parties:
 		r.ready--
 	default:

@@ -12,6 +12,7 @@ package holder
 
 import (
 	"errors"
+	"time"
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/hook"
@@ -25,6 +26,12 @@ var ErrExpired = errors.New("the host did not call post in time")
 
 // ErrAborted means that the host gave up, or called pre again.
 var ErrAborted = errors.New("the host gave this snapshot up")
+
+// ErrEarly means that the host called post while its pre was still at work.
+var ErrEarly = errors.New("the host called post before everything was held, so all was taken back")
+
+// errOver keeps a run from a window that would come after the host's snapshot.
+var errOver = errors.New("the host's snapshot is over")
 
 // errOther makes a run leave its window because another one could not enter its own.
 var errOther = errors.New("another instance could not be held")
@@ -44,4 +51,5 @@ type Result struct {
 type Request struct {
 	Verb    hook.Verb         `json:"verb"`
 	Details map[string]string `json:"details,omitempty"`
+	Called  time.Time         `json:"called"` // by the host
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,6 +21,9 @@ import (
 
 // startedWith is the descriptor over which a holder speaks with the pre that started it.
 const startedWith = 3
+
+// answerLimit is how long a pre may take to hear that everything is held: commits stall meanwhile.
+const answerLimit = time.Second
 
 // undoLimit is how long a pre that was interrupted waits until everything is taken back.
 const undoLimit = 30 * time.Second
@@ -56,7 +61,9 @@ func Spawn(ctx context.Context, arguments []string, r Request) (Result, error) {
 		return Result{}, fmt.Errorf("the process that was to hold ended at once: %w", err)
 	}
 	var out Result
-	if err := json.NewDecoder(conn).Decode(&out); err != nil {
+	if err := json.NewDecoder(conn).Decode(&out); errors.Is(err, os.ErrDeadlineExceeded) {
+		return Result{}, fmt.Errorf("interrupted, and after %s not everything is taken back: the process that was to hold goes on with it", undoLimit)
+	} else if err != nil {
 		return Result{}, fmt.Errorf("the process that was to hold died: %w", err)
 	}
 	return out, nil
@@ -97,8 +104,7 @@ func Called() (*Caller, Request, error) {
 func (c *Caller) Gone() <-chan struct{} {
 	gone := make(chan struct{})
 	go func() {
-		var b [1]byte
-		_, _ = c.conn.Read(b[:])
+		_, _ = io.Copy(io.Discard, c.conn) // the end of the request's line may not have been read yet
 		close(gone)
 	}()
 	return gone
@@ -106,9 +112,13 @@ func (c *Caller) Gone() <-chan struct{} {
 
 // Answer tells the caller, which then ends. An error means that it has died: nobody knows that anything is held.
 func (c *Caller) Answer(r Result) error {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(answerLimit))
 	err := json.NewEncoder(c.conn).Encode(r)
 	return errors.Join(err, c.conn.Close())
 }
 
 // Failure is the result of a call that did not come to anything.
-func Failure(err error) Result { return Result{Outcome: hook.Failed, Message: err.Error()} }
+func Failure(err error) Result { return Result{Outcome: hook.Failed, Message: InWords(err)} }
+
+// InWords is an error in one line: hosts keep the first one, if any.
+func InWords(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,10 +53,14 @@ func Ask(ctx context.Context, dir, host string, r Request) (Result, error) {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
-	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return out, fmt.Errorf("cannot ask the process that holds: %w", err)
+	err = json.NewEncoder(conn).Encode(r)
+	if err == nil {
+		err = json.NewDecoder(conn).Decode(&out)
 	}
-	if err := json.NewDecoder(conn).Decode(&out); err != nil {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return out, ErrNobody // it ended, or died, while we asked: what it wrote down says which
+	}
+	if err != nil {
 		return out, fmt.Errorf("the process that held everything did not answer: %w", err)
 	}
 	return out, nil
@@ -105,7 +110,9 @@ func (d *Desk) serve() {
 			_ = conn.SetReadDeadline(time.Now().Add(askLimit)) // a caller that says nothing must not keep us
 			var r Request
 			if json.NewDecoder(conn).Decode(&r) == nil {
-				_ = json.NewEncoder(conn).Encode(d.answer(r))
+				answer := d.answer(r)
+				_ = conn.SetWriteDeadline(time.Now().Add(askLimit)) // nor one that does not listen
+				_ = json.NewEncoder(conn).Encode(answer)
 			}
 		})
 	}
