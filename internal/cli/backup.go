@@ -150,6 +150,7 @@ type company struct {
 	providers []snapshot.Provider
 	amend     func(*database.Facts, *plan.Plan) // what else is known of the server; nil: nothing
 	ready     func(context.Context) error
+	failed    func()
 	frozen    func() freeze.Times
 }
 
@@ -184,7 +185,7 @@ func (a *app) takePoint(ctx context.Context, i *config.Instance, policy plan.Pol
 	return take.Backup(ctx, q.plan, q.facts, take.Deps{
 		Server: q.server, Providers: byName(with.providers), Catalog: a.catalogue(), Run: run, Log: a.log.With("run", run.ID),
 		Endpoint: q.endpoint, Address: i.Replication.Address, RunDir: a.dirs.Run,
-		Ready: with.ready, Frozen: with.frozen,
+		Ready: with.ready, Failed: with.failed, Frozen: with.frozen,
 	})
 }
 

@@ -83,9 +83,11 @@ func (h *holding) hold(ctx context.Context, r holder.Request) {
 		return
 	}
 	terms := wire.Terms(h.personality, c.Hooks[name])
-	desk, err := holder.Listen(h.dirs.Run, name, terms)
+	h.afterDead(ctx)
+	var desk *holder.Desk
+	err = holder.WriteStatus(h.dirs.Run, name, holder.Status{Parties: names(instances)})
 	if err == nil {
-		err = holder.WriteStatus(h.dirs.Run, name, holder.Status{Parties: names(instances)})
+		desk, err = holder.Listen(h.dirs.Run, name, terms)
 	}
 	if err != nil {
 		h.finish(nil, holder.Result{Outcome: hook.Failed, Err: err})
@@ -97,7 +99,7 @@ func (h *holding) hold(ctx context.Context, r holder.Request) {
 			cancel()
 		}
 	}()
-	result := h.conduct(ctx, desk, terms, instances, r.Details)
+	result := h.conduct(ctx, desk, terms, instances, r)
 	h.finish(instances, result)
 	desk.Close(h.dirs.Run, name, h.journal.with(h.result(result)))
 }
@@ -115,9 +117,20 @@ func (h *holding) lock(ctx context.Context) (*lock.Lock, error) {
 	}
 }
 
-func (h *holding) conduct(ctx context.Context, desk *holder.Desk, terms hook.Terms, instances []*config.Instance, details map[string]string) holder.Result {
+// afterDead takes back what a holder before this one left if it died: its freeze belongs to none of the instances.
+func (h *holding) afterDead(ctx context.Context) {
+	earlier, known, err := holder.ReadStatus(h.dirs.Run, h.personality.Name())
+	if err == nil && known && !earlier.Ended {
+		err = h.clearUp(ctx)
+	}
+	if err != nil {
+		h.log.Warn("What an earlier hold left is not all taken back: " + err.Error())
+	}
+}
+
+func (h *holding) conduct(ctx context.Context, desk *holder.Desk, terms hook.Terms, instances []*config.Instance, r holder.Request) holder.Result {
 	c := &holder.Conductor{
-		Terms: terms, Calls: desk.Calls(), Details: details, RunDir: h.dirs.Run,
+		Terms: terms, Waited: max(0, time.Since(r.Called)), Calls: desk.Calls(), Details: r.Details, RunDir: h.dirs.Run,
 		Run:  func() (*undo.Run, func(), error) { return h.begin(ctx, "") },
 		Held: func(r holder.Result) error { return h.say(h.journal.with(r)) },
 	}
@@ -146,7 +159,7 @@ func (h *holding) take(ctx context.Context, i *config.Instance, terms hook.Terms
 	return h.takePoint(ctx, i, policyUnder(i, terms), company{
 		amend:     amend,
 		providers: []snapshot.Provider{wire.External(h.personality, terms, seat)},
-		ready:     seat.Ready, frozen: seat.Frozen,
+		ready:     seat.Ready, failed: seat.Leave, frozen: seat.Frozen,
 	})
 }
 
@@ -174,7 +187,7 @@ func (h *holding) say(r holder.Result) error {
 // result puts an error into words that another process can print.
 func (h *holding) result(r holder.Result) holder.Result {
 	if r.Err != nil {
-		r.Message, r.Hint, r.Stuck = r.Err.Error(), hintOf(r.Err), len(allStuck(r.Err)) > 0
+		r.Message, r.Hint, r.Stuck = holder.InWords(r.Err), hintOf(r.Err), len(allStuck(r.Err)) > 0
 	}
 	return r
 }

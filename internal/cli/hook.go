@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (a *app) hookOf(p hook.Personality) *cobra.Command {
 }
 
 func (a *app) called(ctx context.Context, p hook.Personality, call hook.Call) (holder.Result, error) {
-	request := holder.Request{Verb: call.Verb, Details: call.Details}
+	request := holder.Request{Verb: call.Verb, Details: call.Details, Called: time.Now()}
 	switch call.Verb {
 	case hook.Probe:
 		return holder.Result{Outcome: hook.Aborted, Message: "nothing was done, as asked"}, nil
@@ -78,20 +79,30 @@ func (a *app) called(ctx context.Context, p hook.Personality, call hook.Call) (h
 
 // pre starts a holder. One of an earlier pre whose post never came gives way first, where the host may call twice.
 func (a *app) pre(ctx context.Context, p hook.Personality, r holder.Request) (holder.Result, error) {
-	earlier, err := holder.Ask(ctx, a.dirs.Run, p.Name(), r)
+	config, err := filepath.Abs(a.configPath) // a holder works in /
+	if err != nil {
+		return holder.Result{}, err
+	}
+	inTime, cancel := context.WithTimeout(ctx, p.Terms().Limit)
+	defer cancel()
+	earlier, err := holder.Ask(inTime, a.dirs.Run, p.Name(), r)
 	switch {
 	case err == nil && earlier.Outcome == hook.Already:
 		return earlier, nil
 	case err == nil:
-		a.log.Warn("A hold whose post never came was released", "host", p.Name())
+		a.log.Warn("An earlier pre whose post never came was given up", "host", p.Name())
 	case !errors.Is(err, holder.ErrNobody):
 		a.log.Warn("An earlier hold did not answer: " + err.Error())
 	}
-	arguments := []string{"--config", a.configPath, "hook-holder", p.Name()}
+	arguments := []string{"--config", config, "hook-holder", p.Name()}
 	if a.verbose {
 		arguments = append([]string{"-v"}, arguments...)
 	}
-	return holder.Spawn(ctx, arguments, r)
+	result, err := holder.Spawn(ctx, arguments, r)
+	if err != nil { // not every host calls post then
+		err = errors.Join(err, a.clearUp(ctx))
+	}
+	return result, err
 }
 
 // late answers a call that found no holder, and takes back what a dead one left.
@@ -135,23 +146,19 @@ func (a *app) answer(p hook.Personality, verb hook.Verb, r holder.Result) error 
 	}
 	r.Log = nil
 	if a.json {
-		if err := a.printJSON(struct {
+		return hostAnswer{code: code, err: a.printJSON(struct {
 			Host string    `json:"host"`
 			Verb hook.Verb `json:"verb"`
 			Code int       `json:"code"`
 			holder.Result
-		}{p.Name(), verb, code, r}); err != nil {
-			return err
-		}
-		return hostAnswer{code: code}
+		}{p.Name(), verb, code, r})}
 	}
+	var printed error // is no reason for another code: what is held is held
 	for _, point := range r.Points {
-		if err := a.printPoint(point); err != nil {
-			return err
-		}
+		printed = errors.Join(printed, a.printPoint(point))
 	}
 	if code == 0 {
-		return hostAnswer{code: code, err: a.say(nil, "%s %s: %s", p.Name(), verb, told(r))}
+		return hostAnswer{code: code, err: errors.Join(printed, a.say(nil, "%s %s: %s", p.Name(), verb, told(r)))}
 	}
 	return hostAnswer{code: code, err: fmt.Errorf("%s %s: %s", p.Name(), verb, told(r)), hint: r.Hint}
 }

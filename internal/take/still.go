@@ -103,7 +103,9 @@ func (t *taking) attempt(ctx context.Context) (_ *cuts, err error) {
 		}
 	}
 	t.Run.Seal()
-	err = w.through(ctx)
+	if err = w.through(ctx); err != nil && t.Failed != nil {
+		t.Failed() // first: a server that hangs is not left in a moment, and the others are held meanwhile
+	}
 	err = errors.Join(err, w.leave(ctx))
 	w.measure()
 	if err != nil {

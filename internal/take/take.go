@@ -29,9 +29,10 @@ type Deps struct {
 	Address   string            // HOST:PORT where others reach it, if known
 	RunDir    string            // where the guard keeps its evidence
 
-	// Where several runs go through their windows together, Ready waits for the others right before it, and Frozen tells the
-	// freeze that they share. Nil where a run goes alone.
+	// Where several runs go through their windows together, Ready waits for the others right before it, Failed lets them go as soon
+	// as this one cannot go through, and Frozen tells the freeze that they share. Nil where a run goes alone.
 	Ready  func(context.Context) error
+	Failed func()
 	Frozen func() freeze.Times
 }
 
