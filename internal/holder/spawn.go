@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,7 +33,7 @@ const undoLimit = 30 * time.Second
 // When ctx ends, or this process is killed, the holder gives up.
 func Spawn(ctx context.Context, arguments []string, r Request) (Result, error) {
 	// Whatever the host left open in us without close-on-exec would stay open in the holder, and some hosts wait for its end.
-	if err := unix.CloseRange(startedWith, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	if err := closeOnExec(); err != nil {
 		return Result{}, fmt.Errorf("cannot keep the host's files from the holder: %w", err)
 	}
 	conn, theirs, err := pair()
@@ -67,6 +68,28 @@ func Spawn(ctx context.Context, arguments []string, r Request) (Result, error) {
 		return Result{}, fmt.Errorf("the process that was to hold died: %w", err)
 	}
 	return out, nil
+}
+
+// closeOnExec marks everything that is open.
+func closeOnExec() error {
+	if unix.CloseRange(startedWith, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return nil
+	}
+	return closeEachOnExec()
+}
+
+// closeEachOnExec is for kernels before 5.11.
+func closeEachOnExec() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd >= startedWith {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 func pair() (*net.UnixConn, *os.File, error) {

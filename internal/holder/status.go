@@ -68,6 +68,8 @@ func (s Status) Late(terms hook.Terms, now time.Time) Result {
 		return r
 	case r.Outcome == hook.Released && recent && terms.Renew: // the host says it twice
 		return r
+	case r.Outcome == hook.Aborted && recent:
+		return Result{Outcome: hook.NoHold, Message: "nothing is held: " + r.Message}
 	case (r.Outcome == hook.NotReady || r.Outcome == hook.TimedOut || r.Outcome == hook.Failed) && recent:
 		return Result{Outcome: hook.Refused, Message: "pre had failed, and nothing is held: " + r.Message}
 	}

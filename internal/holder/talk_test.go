@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/holdstill/holdstill/internal/hook"
 	"github.com/holdstill/holdstill/internal/undo"
 )
@@ -166,5 +168,22 @@ func TestStatus(t *testing.T) {
 	s, known, err := ReadStatus(dir, "qemu")
 	if !known || err != nil || !s.Ended || s.Boot != undo.BootID() || time.Since(s.At) > time.Minute {
 		t.Error(s, known, err)
+	}
+}
+
+// TestInherited: some hosts wait until what they gave to a script is closed by everybody; older kernels cannot close it at once.
+func TestInherited(t *testing.T) {
+	for name, mark := range map[string]func() error{"at once": closeOnExec, "one by one": closeEachOnExec} {
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := mark(); err != nil {
+			t.Error(name, err)
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("%s: it would stay open in a holder: %d, %v", name, flags, err)
+		}
+		_ = unix.Close(fd)
 	}
 }
