@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/holdstill/holdstill/internal/config"
@@ -23,11 +25,21 @@ func (a *app) configuration(ctx context.Context) (*config.Config, error) {
 	c, err := config.Load(a.configPath)
 	switch {
 	case err == nil:
-		return c, nil
+		return c, knownHosts(c)
 	case errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath:
 		return wire.Discover(ctx)
 	}
 	return nil, usageError{err}
+}
+
+// knownHosts refuses the terms of a host that nobody speaks for: what they were to change would stay as it is.
+func knownHosts(c *config.Config) error {
+	for _, host := range slices.Sorted(maps.Keys(c.Hooks)) {
+		if _, err := wire.PersonalityNamed(host); err != nil {
+			return usagef("hooks: %w", err)
+		}
+	}
+	return nil
 }
 
 // instance picks one by name; with one configured, the name may be left out.

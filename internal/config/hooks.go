@@ -20,9 +20,12 @@ func (c *Config) hookFaults() []string {
 		if h == nil {
 			continue
 		}
-		for _, name := range h.Instances {
+		for i, name := range h.Instances {
+			line := c.line("hooks", host, "instances")
 			if c.Instances[name] == nil {
-				faults = append(faults, fmt.Sprintf("line %d: hook %s: there is no instance %q", c.line("hooks", host, "instances"), host, name))
+				faults = append(faults, fmt.Sprintf("line %d: hook %s: there is no instance %q", line, host, name))
+			} else if slices.Index(h.Instances, name) < i { // it would wait for itself
+				faults = append(faults, fmt.Sprintf("line %d: hook %s: the instance %q is named twice", line, host, name))
 			}
 		}
 	}
