@@ -95,8 +95,9 @@ func (s *shop) snapshot(h host) (disk string, took time.Duration) {
 // exactly the recorded position.
 func TestHosts(t *testing.T) {
 	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
+		s := open(t, build, onImage)
 		for _, h := range hosts() {
-			t.Run(h.name, func(t *testing.T) { s := open(t, build, onImage); s.cycle(h, s.server, catalog.Application) })
+			t.Run(h.name, func(t *testing.T) { s.t = t; s.cycle(h, s.server, catalog.Application) })
 		}
 		t.Run("replica", func(t *testing.T) {
 			s := openFollower(t, build)
@@ -179,7 +180,7 @@ func TestHostsOutOfTurn(t *testing.T) {
 		for _, h := range hosts() {
 			t.Run(h.name, func(t *testing.T) {
 				s.t = t
-				s.configure(fmt.Sprintf("hooks:\n  %s: {hold: 3s}\n", h.name))
+				s.configure(fmt.Sprintf("hooks:\n  %s: {hold: 2s}\n", h.name))
 				s.hook(h, h.post, h.lonely)
 
 				s.hook(h, h.pre, 0)
@@ -196,7 +197,7 @@ func TestHostsOutOfTurn(t *testing.T) {
 				}
 
 				s.hook(h, h.pre, 0)
-				time.Sleep(3500 * time.Millisecond)
+				time.Sleep(2300 * time.Millisecond)
 				s.usable()
 				if a := s.hook(h, h.post, h.late); a.Outcome != "expired" || len(a.Points) > 0 {
 					t.Errorf("%+v", a)
