@@ -78,7 +78,7 @@ func (a *app) planUnder(ctx context.Context, p hook.Personality, c *config.Confi
 func policyUnder(i *config.Instance, terms hook.Terms) plan.Policy {
 	policy := policyOf(i)
 	policy.HostTakes = terms.Hold + afterPost
-	policy.Patience = min(policy.Patience, terms.Limit)
+	policy.Patience = min(policy.Patience, terms.Limit*3/4) // a server that is too busy is to be told as that, before the limit is
 	return policy
 }
 
