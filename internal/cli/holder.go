@@ -135,7 +135,7 @@ func (h *holding) conduct(ctx context.Context, desk *holder.Desk, terms hook.Ter
 		Held: func(r holder.Result) error { return h.say(h.journal.with(r)) },
 	}
 	for _, i := range instances {
-		c.Parties = append(c.Parties, holder.Party{Name: i.Name, Require: i.Require, Take: func(ctx context.Context, seat *holder.Seat) (*catalog.Point, error) {
+		c.Parties = append(c.Parties, holder.Party{Name: i.Name, Take: func(ctx context.Context, seat *holder.Seat) (*catalog.Point, error) {
 			return h.take(ctx, i, terms, seat)
 		}})
 	}

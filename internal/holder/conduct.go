@@ -19,8 +19,7 @@ import (
 
 // Party is one instance.
 type Party struct {
-	Name    string
-	Require catalog.Consistency
+	Name string
 	// Take makes a restore point whose cut passes the seat. An error before anything was changed is marked with ErrNotReady.
 	Take func(context.Context, *Seat) (*catalog.Point, error)
 }
@@ -206,7 +205,8 @@ func (t *conducting) note(e ended) {
 	t.all = append(t.all, e)
 }
 
-// result is what all of it was worth: as much as the least of its points.
+// result is what all of it was worth: as much as the least of its points. The host calls its snapshot application-consistent or not,
+// whatever less an instance may be content with.
 func (t *conducting) result() Result {
 	r := Result{Outcome: t.outcome}
 	var failures []error
@@ -223,8 +223,8 @@ func (t *conducting) result() Result {
 			continue
 		}
 		r.Points = append(r.Points, e.point)
-		if !e.point.Consistency.Meets(e.party.Require) {
-			failures = append(failures, fmt.Errorf("%s: point %s is %s, not %s: %s", e.party.Name, e.point.ID, e.point.Consistency, e.party.Require, e.point.ConsistencyReason))
+		if e.point.Consistency != catalog.Application {
+			failures = append(failures, fmt.Errorf("%s: point %s is %s, not %s: %s", e.party.Name, e.point.ID, e.point.Consistency, catalog.Application, e.point.ConsistencyReason))
 		}
 	}
 	if t.unfrozen != nil {

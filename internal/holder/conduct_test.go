@@ -101,7 +101,7 @@ func begin(t *testing.T, change func(*scene), actors ...*actor) *scene {
 		if a.worth == "" {
 			a.worth = catalog.Application
 		}
-		s.c.Parties = append(s.c.Parties, Party{Name: a.name, Require: catalog.Application, Take: a.take})
+		s.c.Parties = append(s.c.Parties, Party{Name: a.name, Take: a.take})
 	}
 	if change != nil {
 		change(s)
