@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -252,7 +253,13 @@ func (a *guestAgent) late() {
 	if n, err := a.freeze(); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
-	time.Sleep(3 * time.Second)
+	if s.lockable() == nil {
+		t.Error("the server is not held")
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if err := s.lockable(); err != nil || a.status() != "frozen" {
+		t.Errorf("the server is still held: %v", err)
+	}
 	if n, err := a.thaw(); err == nil || !strings.Contains(err.Error(), "hook") {
 		t.Error(n, err)
 	}
@@ -263,6 +270,14 @@ func (a *guestAgent) late() {
 	if got := len(s.points()); got != known {
 		t.Errorf("%d points, %d before", got, known)
 	}
+}
+
+// lockable does what a hold stops, and a frozen file system does not.
+func (s *shop) lockable() error {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	return s.server.Exec(ctx, "SET SESSION lock_wait_timeout = 1", "LOCK TABLES sampledb.sampletable WRITE", "UNLOCK TABLES")
 }
 
 // clone copies the disk's image as it is now.

@@ -94,12 +94,19 @@ func (m *machine) boot() {
 	begun := time.Now()
 	m.boots++
 	m.power()
-	socket := m.file("agent")
+	m.reach()
+	m.await("the end of the boot", `case $(systemctl is-system-running) in running|degraded) ;; *) false ;; esac`)
+	m.t.Logf("the machine was up after %.0f s", time.Since(begun).Seconds())
+}
+
+// reach waits for the agent.
+func (m *machine) reach() {
+	m.t.Helper()
 	for deadline := time.Now().Add(bootLimit); ; {
-		a, err := dialAgent(socket, 2*time.Second)
+		a, err := dialAgent(m.file("agent"), 2*time.Second)
 		if err == nil {
 			m.agent = a
-			break
+			return
 		}
 		select {
 		case <-m.gone:
@@ -110,8 +117,6 @@ func (m *machine) boot() {
 			m.t.Fatalf("the machine does not come up: %v\n%s", err, m.read("console.log"))
 		}
 	}
-	m.await("the end of the boot", `case $(systemctl is-system-running) in running|degraded) ;; *) false ;; esac`)
-	m.t.Logf("the machine was up after %.0f s", time.Since(begun).Seconds())
 }
 
 // power starts qemu from a thread of its own, which lives as long as qemu: a death signal is sent when the thread that
@@ -157,6 +162,7 @@ func (m *machine) arguments() []string {
 		"-kernel", filepath.Join(m.image, "vmlinuz"), "-initrd", filepath.Join(m.image, "initrd.img"),
 		"-append", "root=/dev/vda rw console=ttyS0 quiet mitigations=off audit=0 systemd.show_status=0",
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+		"-qmp", "unix:" + m.file("monitor") + ",server=on,wait=off", "-device", "pcie-root-port,id=bay", // a disk can be put into it
 		"-chardev", "socket,id=agent,server=on,wait=off,path=" + m.file("agent"), "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
 		"-chardev", "file,id=commits,path=" + m.commits(), "-device", "virtserialport,chardev=commits,name=commits"}
 	args = append(args, disk("system", "qcow2")...)
