@@ -62,7 +62,6 @@ func (s *shop) googleHost() *googleHost {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
-	check(t, os.MkdirAll(filepath.Join(dir, "etc", "default"), 0o755))
 	check(t, os.WriteFile(filepath.Join(dir, "etc", "default", "instance_configs.cfg"), []byte(googleConfig), 0o600))
 	s.startAgent(dir, "gcp", "exec "+program)
 	return g
