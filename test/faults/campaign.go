@@ -138,7 +138,10 @@ func (w *world) injectAll(ctx context.Context, o options, list []injection, t *t
 		v, err := w.inject(i, o.seed)
 		if err == nil && (v.late() || v.missed) { // two cores have other things to do: what does not hold fails twice
 			t.note(fmt.Sprintf("once more, as the run ended too early, or a bound did not hold: %s: %q", i, v.bounds))
-			v, err = w.inject(i, o.seed)
+			first := v
+			if v, err = w.inject(i, o.seed); err != nil && ctx.Err() == nil {
+				t.add(first) // it left a world in which nothing can be tried again, so it counts
+			}
 		}
 		if ctx.Err() != nil { // what it saw may be the campaign's own end
 			return nil, ctx.Err()
