@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,20 +57,19 @@ func onImage(ctx context.Context, g *ground, r *report) error {
 	if err != nil {
 		return err
 	}
-	copied := filepath.Join(store.Dir, "published.img")
-	return contest(ctx, g, r, image, s,
-		g.ours(s),
-		g.published(s, func(ctx context.Context) error {
-			if err := command(ctx, "fsfreeze", "--freeze", disk.Dir); err != nil {
-				return err
-			}
-			err := command(ctx, "cp", "--reflink=always", disk.Image, copied)
-			if thawErr := command(context.WithoutCancel(ctx), "fsfreeze", "--unfreeze", disk.Dir); err == nil {
-				err = thawErr
-			}
+	copied := filepath.Join(store.Dir, "host.img")
+	snapshot := func(ctx context.Context) error { // the host's: it freezes the file system, and clones the disk
+		if err := command(ctx, "fsfreeze", "--freeze", disk.Dir); err != nil {
 			return err
-		}, func(context.Context) error { return os.Remove(copied) }),
-	)
+		}
+		err := command(ctx, "cp", "--reflink=always", disk.Image, copied)
+		if thawErr := command(context.WithoutCancel(ctx), "fsfreeze", "--unfreeze", disk.Dir); err == nil {
+			err = thawErr
+		}
+		return err
+	}
+	tidy := func(context.Context) error { return os.Remove(copied) }
+	return contest(ctx, g, r, image, s, g.ours(s), g.hooked(s, snapshot, tidy), g.published(s, snapshot, tidy))
 }
 
 // ours is a whole `holdstill backup`; the window is what it says of itself, and the prober is the witness.
@@ -94,6 +94,36 @@ func (g *ground) ours(s *lab.Server) contestant {
 		tidy: func(ctx context.Context) error {
 			_, err := g.holdstill(ctx, "points", "rm", point.ID)
 			return err
+		},
+	}
+}
+
+// hooked is what a host does with Holdstill's pre and post in the place of the published pair: the same snapshot between them.
+func (g *ground) hooked(s *lab.Server, snapshot, tidy func(context.Context) error) contestant {
+	var answer struct{ Points []catalog.Point }
+	return contestant{
+		name: "holdstill hook",
+		runs: g.runs,
+		run: func(ctx context.Context) (time.Duration, error) {
+			if _, err := g.holdstill(ctx, "hook", "azure", "pre"); err != nil {
+				return 0, err
+			}
+			failed := snapshot(ctx)
+			out, err := g.holdstill(context.WithoutCancel(ctx), "--json", "hook", "azure", "post")
+			if err == nil {
+				err = json.Unmarshal(out, &answer)
+			}
+			if err := errors.Join(failed, err); err != nil {
+				return 0, err
+			}
+			if len(answer.Points) != 1 {
+				return 0, fmt.Errorf("the hook recorded %d points for %s", len(answer.Points), s.Name)
+			}
+			return time.Duration(answer.Points[0].Window.StallMS * float64(time.Millisecond)), nil
+		},
+		tidy: func(ctx context.Context) error {
+			_, err := g.holdstill(ctx, "points", "rm", answer.Points[0].ID)
+			return errors.Join(err, tidy(ctx))
 		},
 	}
 }

@@ -79,7 +79,7 @@ func fill(ctx context.Context, s *lab.Server, megabytes int) error {
 
 // configure writes the configuration anew, with all servers so far.
 func (g *ground) configure() error {
-	text := "instances:\n"
+	text := fmt.Sprintf("hooks:\n  azure: {instances: [%s]}\ninstances:\n", g.servers[len(g.servers)-1].Name) // the others are stopped
 	for _, s := range g.servers {
 		text += fmt.Sprintf("  %s:\n    option_file: %s\n    service:\n      start: %s\n      stop: %s\n", s.Name, s.OptionFile, s.StartCommand(), s.StopCommand())
 	}
