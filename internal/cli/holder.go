@@ -72,23 +72,23 @@ func (h *holding) hold(ctx context.Context, r holder.Request) {
 	defer held.Close()
 	c, err := h.configuration(ctx)
 	if err != nil {
-		h.finish(nil, holder.Result{Outcome: hook.Failed, Err: err})
+		h.finish(holder.Result{Outcome: hook.Failed, Err: err})
 		return
 	}
 	instances := c.Held(name)
 	if len(instances) == 0 {
-		h.finish(nil, holder.Result{Outcome: hook.NotReady, Err: usagef("there is nothing to hold: %s", known(c.Names()))})
+		h.finish(holder.Result{Outcome: hook.NotReady, Err: usagef("there is nothing to hold: %s", known(c.Names()))})
 		return
 	}
 	terms := wire.Terms(h.personality, c.Hooks[name])
 	h.afterDead(ctx)
 	var desk *holder.Desk
-	err = holder.WriteStatus(h.dirs.Run, name, holder.Status{Parties: names(instances)})
+	err = holder.WriteStatus(h.dirs.Run, name, holder.Status{})
 	if err == nil {
 		desk, err = holder.Listen(h.dirs.Run, name, terms)
 	}
 	if err != nil {
-		h.finish(nil, holder.Result{Outcome: hook.Failed, Err: err})
+		h.finish(holder.Result{Outcome: hook.Failed, Err: err})
 		return
 	}
 	go func() { // a pre that was killed by its host: nobody knows that anything is held
@@ -98,7 +98,7 @@ func (h *holding) hold(ctx context.Context, r holder.Request) {
 		}
 	}()
 	result := h.conduct(ctx, desk, terms, instances, r)
-	h.finish(instances, result)
+	h.finish(result)
 	desk.Close(h.dirs.Run, name, h.journal.with(h.result(result)))
 }
 
@@ -162,12 +162,12 @@ func (h *holding) take(ctx context.Context, i *config.Instance, terms hook.Terms
 }
 
 // finish tells whoever still waits, and writes down how it ended.
-func (h *holding) finish(instances []*config.Instance, r holder.Result) {
+func (h *holding) finish(r holder.Result) {
 	r = h.result(r)
 	if r.Message != "" {
 		h.log.Error(r.Message, "host", h.personality.Name(), "outcome", r.Outcome)
 	}
-	if err := holder.WriteStatus(h.dirs.Run, h.personality.Name(), holder.Status{Parties: names(instances), Ended: true, Result: r}); err != nil {
+	if err := holder.WriteStatus(h.dirs.Run, h.personality.Name(), holder.Status{Ended: true, Result: r}); err != nil {
 		h.log.Error(err.Error())
 	}
 	if !h.answered.Load() {
@@ -185,7 +185,7 @@ func (h *holding) say(r holder.Result) error {
 // result puts an error into words that another process can print.
 func (h *holding) result(r holder.Result) holder.Result {
 	if r.Err != nil {
-		r.Message, r.Hint, r.Stuck = holder.InWords(r.Err), hintOf(r.Err), len(allStuck(r.Err)) > 0
+		r.Message, r.Hint = holder.InWords(r.Err), hintOf(r.Err)
 	}
 	return r
 }
@@ -208,12 +208,4 @@ func (h *holding) keepLog() {
 	for _, line := range h.journal.all() {
 		_, _ = fmt.Fprintln(f, line)
 	}
-}
-
-func names(instances []*config.Instance) []string {
-	out := []string{}
-	for _, i := range instances {
-		out = append(out, i.Name)
-	}
-	return out
 }

@@ -104,7 +104,7 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 
 // attached reads the flag --disk.
 func attached(p *catalog.Point, flags []string) (map[string]string, error) {
-	hosts := p.Snapshot.Provider == external
+	hosts := wire.ByHost(p)
 	out := map[string]string{}
 	for _, f := range flags {
 		mountpoint, where, named := strings.Cut(f, "=")
@@ -124,9 +124,6 @@ func attached(p *catalog.Point, flags []string) (map[string]string, error) {
 	}
 	return out, nil
 }
-
-// external is the provider of points whose snapshot a host took.
-const external = "external"
 
 func located(p *catalog.Point, purpose database.Purpose) string {
 	for _, l := range p.Paths {

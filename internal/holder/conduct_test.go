@@ -44,7 +44,8 @@ func (a *actor) take(ctx context.Context, seat *Seat) (*catalog.Point, error) {
 
 func (a *actor) attempt(ctx context.Context, seat *Seat) (*catalog.Point, error) {
 	a.tries++
-	if err := errors.Join(seat.Enter([]string{"/srv/" + a.name}), pause(ctx, a.slow), seat.Ready(ctx)); err != nil {
+	seat.Enter([]string{"/srv/" + a.name})
+	if err := errors.Join(pause(ctx, a.slow), seat.Ready(ctx)); err != nil {
 		return nil, err
 	}
 	if a.busy > 0 {

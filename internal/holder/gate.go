@@ -76,7 +76,7 @@ type Seat struct {
 }
 
 // Enter begins an attempt.
-func (s *Seat) Enter(mountpoints []string) error {
+func (s *Seat) Enter(mountpoints []string) {
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
 	for _, m := range mountpoints {
@@ -84,7 +84,6 @@ func (s *Seat) Enter(mountpoints []string) error {
 			s.gate.mounts = append(s.gate.mounts, m)
 		}
 	}
-	return nil
 }
 
 // Ready waits until every run is about to hold, so that none holds while another still prepares.

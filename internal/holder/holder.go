@@ -41,7 +41,6 @@ type Result struct {
 	Outcome hook.Outcome     `json:"outcome"`
 	Message string           `json:"message,omitempty"`
 	Hint    string           `json:"hint,omitempty"`
-	Stuck   bool             `json:"stuck,omitempty"` // something could not be taken back
 	Points  []*catalog.Point `json:"points,omitempty"`
 	Log     []string         `json:"log,omitempty"` // lines since the last reply
 	Err     error            `json:"-"`

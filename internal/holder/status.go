@@ -18,11 +18,10 @@ import (
 // Status is how far the last hold of a host came. It is written before anything is held and after everything is released, never
 // between: the host may have frozen what it lies on.
 type Status struct {
-	Boot    string    `json:"boot"`
-	At      time.Time `json:"at"`
-	Parties []string  `json:"parties"`
-	Ended   bool      `json:"ended"` // false: the holder works, or died
-	Result  Result    `json:"result"`
+	Boot   string    `json:"boot"`
+	At     time.Time `json:"at"`
+	Ended  bool      `json:"ended"` // false: the holder works, or died
+	Result Result    `json:"result"`
 }
 
 func statusPath(dir, host string) string { return filepath.Join(dir, "hook-"+host+".json") }

@@ -162,7 +162,7 @@ func TestStatus(t *testing.T) {
 	if _, known, err := ReadStatus(dir, "qemu"); known || err != nil {
 		t.Fatal(known, err)
 	}
-	if err := WriteStatus(dir, "qemu", Status{Parties: []string{"shop"}, Ended: true}); err != nil {
+	if err := WriteStatus(dir, "qemu", Status{Ended: true}); err != nil {
 		t.Fatal(err)
 	}
 	s, known, err := ReadStatus(dir, "qemu")

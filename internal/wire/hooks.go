@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/hook"
 	"github.com/holdstill/holdstill/internal/hook/aws"
@@ -48,6 +49,9 @@ func Terms(p hook.Personality, h *config.Hook) hook.Terms {
 	}
 	return terms
 }
+
+// ByHost reports whether a host took the snapshot of a point.
+func ByHost(p *catalog.Point) bool { return p.Snapshot.Provider == external.Name }
 
 // External is the provider of a run that waits for a host's snapshot.
 func External(p hook.Personality, terms hook.Terms, gate external.Gate) snapshot.Provider {

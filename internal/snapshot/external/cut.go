@@ -26,9 +26,7 @@ func (p *Provider) Prepare(_ context.Context, run string, units []snapshot.Unit)
 			Provider: Name, Name: fmt.Sprintf("%s-%s-%d", run, p.name, i), Run: run, Unit: u.Key, Detail: maps.Clone(u.Detail),
 		})
 	}
-	if err := p.gate.Enter(mountpoints); err != nil {
-		return nil, err
-	}
+	p.gate.Enter(mountpoints)
 	return c, nil
 }
 

@@ -39,7 +39,7 @@ const group = "the host's snapshot"
 // Gate is where the runs of several instances meet the host.
 type Gate interface {
 	// Enter tells the mount points that are frozen over the host's snapshot.
-	Enter(mountpoints []string) error
+	Enter(mountpoints []string)
 	// Pass announces that this run holds its server, and waits until the host is done. It returns what the host says about its snapshot.
 	Pass(context.Context) (map[string]string, error)
 	// Leave tells that this attempt is over; one that never passed did not succeed.
