@@ -69,21 +69,21 @@ func kernel(row []cell, random *rand.Rand) (asker, func(rawExtent) []piece) {
 		all[n-1].flags |= extentLast
 	}
 	return func(r *request) error {
-		first := sort.Search(len(all), func(i int) bool { return all[i].logical+all[i].length > r.start })
-		for _, e := range all[first:] {
-			if e.logical >= r.start+r.length || r.mapped == r.count {
-				break
+			first := sort.Search(len(all), func(i int) bool { return all[i].logical+all[i].length > r.start })
+			for _, e := range all[first:] {
+				if e.logical >= r.start+r.length || r.mapped == r.count {
+					break
+				}
+				r.extents[r.mapped] = e
+				r.mapped++
 			}
-			r.extents[r.mapped] = e
-			r.mapped++
+			return nil
+		}, func(e rawExtent) (out []piece) {
+			for i := e.logical / block; i < (e.logical+e.length)/block; i++ {
+				out = append(out, piece{offset: int64(i * block), length: block, kind: placed, at: row[i].worth})
+			}
+			return out
 		}
-		return nil
-	}, func(e rawExtent) (out []piece) {
-		for i := e.logical / block; i < (e.logical+e.length)/block; i++ {
-			out = append(out, piece{offset: int64(i * block), length: block, kind: placed, at: row[i].worth})
-		}
-		return out
-	}
 }
 
 // goesOnWith is how btrfs merges.

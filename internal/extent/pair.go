@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // Partners finds for each regular file below now the one below was that it most likely comes from, both as paths from their root;
@@ -32,18 +30,18 @@ func Partners(was, now string) (map[string]string, error) {
 	return partners, err
 }
 
+// files goes through an fs.FS, which follows the root: a private mount is reached through a link in /proc.
 func files(root string, each func(name string, inode uint64)) error {
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
-			return &os.PathError{Op: "lstat", Path: path, Err: err}
+		info, err := d.Info()
+		if err != nil {
+			return err
 		}
-		name, err := filepath.Rel(root, path)
-		each(name, st.Ino)
-		return err
+		each(name, info.Sys().(*syscall.Stat_t).Ino)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("cannot list the files of %s: %w", root, err)
