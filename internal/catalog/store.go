@@ -119,11 +119,12 @@ func (s *Store) List(instance string) ([]*Point, error) {
 			points = append(points, p)
 		}
 	}
-	slices.SortFunc(points, byAge)
+	slices.SortFunc(points, ByAge)
 	return points, errors.Join(faults...)
 }
 
-func byAge(a, b *Point) int {
+// ByAge orders points, oldest first: the order in which they were recorded, whatever the clock said.
+func ByAge(a, b *Point) int {
 	return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), a.TakenAt.Compare(b.TakenAt), strings.Compare(a.ID, b.ID))
 }
 

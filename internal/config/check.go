@@ -33,7 +33,7 @@ func (c *Config) check() []string {
 			faults = append(faults, fmt.Sprintf("line %d: instance %s: %s", c.line("instances", name, f.key), name, f.text))
 		}
 	}
-	return append(faults, c.hookFaults()...)
+	return append(append(faults, c.hookFaults()...), c.retentionFaults()...)
 }
 
 type fault struct{ key, text string }
@@ -90,20 +90,20 @@ func (s Service) faults() []fault {
 	return out
 }
 
-// line finds the line of a key of an entry of a section, or of the entry.
-func (c *Config) line(section, entry, key string) int {
+// line finds the line of the innermost key of a path that is there.
+func (c *Config) line(path ...string) int {
 	if len(c.node.Content) == 0 {
 		return 1
 	}
-	at, entries := find(c.node.Content[0], section)
-	line, body := find(entries, entry)
-	if line > 0 {
-		at = line
+	at, node := 1, c.node.Content[0]
+	for _, key := range path {
+		line, body := find(node, key)
+		if line == 0 {
+			break
+		}
+		at, node = line, body
 	}
-	if line, _ := find(body, key); line > 0 {
-		at = line
-	}
-	return max(at, 1)
+	return at
 }
 
 func find(mapping *yaml.Node, key string) (int, *yaml.Node) {

@@ -27,6 +27,8 @@ type Config struct {
 	Instances map[string]*Instance `yaml:"instances"`
 	// Hooks are the hosts that call us around their own snapshots, by the words after "holdstill hook".
 	Hooks map[string]*Hook `yaml:"hooks"`
+	// Retention is which points are kept, of all instances.
+	Retention *Retention `yaml:"retention"`
 
 	path string
 	node yaml.Node
@@ -55,6 +57,7 @@ type Instance struct {
 
 	Service     Service     `yaml:"service"`
 	Replication Replication `yaml:"replication"`
+	Retention   *Retention  `yaml:"retention"` // over that of the whole file, key by key
 }
 
 // Service says how the server's service is stopped and started. Empty: found by itself where possible.
