@@ -46,13 +46,18 @@ func text(seed uint64, n int) []byte {
 func cloneRange(t testing.TB, from string, start, length int64, to string, offset int64) {
 	t.Helper()
 	a, b := open(t, from), must1(t)(os.OpenFile(to, os.O_RDWR|os.O_CREATE, 0o600))
-	defer b.Close()
 	must(t, unix.IoctlFileCloneRange(int(b.Fd()), &unix.FileCloneRange{Src_fd: int64(a.Fd()), Src_offset: uint64(start), Src_length: uint64(length),
 		Dest_offset: uint64(offset)}))
 }
 
+// must1 is must for a file, which is closed with the test: an open one would keep the volume from being cleaned.
 func must1(t testing.TB) func(*os.File, error) *os.File {
-	return func(f *os.File, err error) *os.File { t.Helper(); must(t, err); return f }
+	return func(f *os.File, err error) *os.File {
+		t.Helper()
+		must(t, err)
+		t.Cleanup(func() { _ = f.Close() })
+		return f
+	}
 }
 
 // seen wants filefrag to see such extents: else a test tests something else.
@@ -222,7 +227,6 @@ func TestData(t *testing.T) {
 		t.Run(fs, func(t *testing.T) {
 			file := filepath.Join(volume(t, fs, 1<<30).Dir, "file")
 			f := must1(t)(os.Create(file))
-			defer f.Close()
 			check := func(want ...extent.Range) {
 				t.Helper()
 				if got, err := extent.Data(f); err != nil || !slices.Equal(got, want) {

@@ -22,7 +22,8 @@ type mapping struct {
 	known int64
 	i     int // the next extent in the page
 
-	ready list // told next
+	ready []piece // told next, from the one behind the last that was
+	taken int
 }
 
 func newMap(f *os.File) *mapping {
@@ -31,7 +32,7 @@ func newMap(f *os.File) *mapping {
 
 // seek makes it tell what lies between two offsets. What it knows already is not asked again.
 func (m *mapping) seek(from, to int64) {
-	m.at, m.to, m.ready = from, to, nil
+	m.at, m.to, m.taken, m.ready = from, to, 0, m.ready[:0]
 	if from < m.first || from >= m.known {
 		m.first, m.known, m.page.mapped = from, from, 0
 	}
@@ -44,15 +45,17 @@ func (m *mapping) find() {
 }
 
 func (m *mapping) next() (piece, error) {
-	for len(m.ready) == 0 {
+	for m.taken == len(m.ready) {
 		if m.at >= m.to {
 			return piece{}, io.EOF
 		}
+		m.taken, m.ready = 0, m.ready[:0]
 		if err := m.read(); err != nil {
 			return piece{}, failed(m.name, err)
 		}
 	}
-	return m.ready.next()
+	m.taken++
+	return m.ready[m.taken-1], nil
 }
 
 // read makes the next extent and the hole before it ready, or the hole up to what is known.
