@@ -136,7 +136,7 @@ func (w *world) injectAll(ctx context.Context, o options, list []injection, t *t
 			return nil, ctx.Err()
 		}
 		v, err := w.inject(i, o.seed)
-		if err == nil && (v.late() || v.missed) { // two cores have other things to do: what does not hold fails twice
+		if err == nil && v.again() { // two cores have other things to do: what does not hold fails twice
 			t.note(fmt.Sprintf("once more, as the run ended too early, or a bound did not hold: %s: %q", i, v.bounds))
 			first := v
 			if v, err = w.inject(i, o.seed); err != nil && ctx.Err() == nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCampaign is the bounded campaign: the seed is the same each time, so that a red run can be run again.
@@ -62,6 +63,29 @@ func TestDeliberateBugsTurnItRed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARunThatDoesNotEndIsKept: the rare case explains itself.
+func TestARunThatDoesNotEndIsKept(t *testing.T) {
+	dir := dirFor(t)
+	program := filepath.Join(t.TempDir(), "program")
+	check(t, os.WriteFile(program, nil, 0o755))
+	w := must(newWorld(t.Context(), place{"mysql-9.7", "replica", "image"}, filepath.Join(dir, "world"), program))(t)
+	r := must(w.launch("hold.act:pause:1", "/bin/bash", "-c", "echo says this >&2; sleep 60"))(t)
+	if code := r.wait(200 * time.Millisecond); code != -2 {
+		t.Errorf("it ended with %d", code)
+	}
+	check(t, w.close())
+	for name, want := range map[string]string{"stderr": "says this", "command": "hold.act:pause:1",
+		"subject.txt": "Replica_SQL_Running=Yes", "subject.errors": "ready for connections", "origin.txt": "Binlog Dump"} {
+		if text, err := os.ReadFile(filepath.Join(r.kept, name)); !strings.Contains(string(text), want) {
+			t.Errorf("%s does not hold %q: %v\n%s", name, want, err, text)
+		}
+	}
+	if !strings.Contains(r.said(), r.kept) {
+		t.Errorf("the report does not name %s: %s", r.kept, r.said())
+	}
+	check(t, os.RemoveAll(filepath.Dir(r.kept)))
 }
 
 // overlay tells go build to take another text for one file. The text must hold the line exactly once: a bug that does not apply any

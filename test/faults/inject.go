@@ -16,6 +16,7 @@ const runLimit = 3 * time.Minute
 type verdict struct {
 	injection
 	missed         bool // the run ended before the boundary: nothing was injected
+	hung           bool // it did not end in time, by far
 	code           int
 	left           []string // behind
 	lost, invented int      // commits
@@ -35,9 +36,9 @@ func (v *verdict) red() bool {
 	return len(v.left)+v.lost+v.invented+len(v.claims)+len(v.bounds) > 0
 }
 
-// late says that nothing is wrong but the times.
-func (v *verdict) late() bool {
-	return len(v.bounds) > 0 && len(v.left)+v.lost+v.invented+len(v.claims) == 0
+// again says that the fault is tried once more: it was never injected, or nothing is wrong but the times. A run that hangs is no noise.
+func (v *verdict) again() bool {
+	return (v.missed || len(v.bounds) > 0) && !v.hung && len(v.left)+v.lost+v.invented+len(v.claims) == 0
 }
 
 // inject starts a backup, breaks it, lets recover take back what is left, and looks at the world. An error means that the campaign
@@ -101,7 +102,8 @@ func (c *scene) play(a actor, v *verdict) (err error) {
 	}
 	c.run.open()
 	if c.run.wait(runLimit) == -2 {
-		v.bounds = append(v.bounds, fmt.Sprintf("the run did not end within %s", runLimit))
+		v.hung = true
+		v.bounds = append(v.bounds, fmt.Sprintf("the run did not end within %s; what it and the servers were at is in %s", runLimit, c.run.kept))
 	}
 	if a.kind == "kill" && c.run.code == -1 {
 		c.killedAt = time.Now()
@@ -172,7 +174,7 @@ func (c *scene) takeBack(v *verdict) error {
 			Back []any `json:"taken_back"`
 		}
 		if err := json.Unmarshal([]byte(r.read("stdout")), &done); r.code != 0 || err != nil || n == 1 && len(done.Back) > 0 {
-			v.left = append(v.left, fmt.Sprintf("recover %d ended with %d: %s", n+1, r.code, r.said()))
+			v.left = append(v.left, fmt.Sprintf("recover %d ended with %d: %s; the servers: %s", n+1, r.code, r.said(), w.evidence()))
 			v.said += "\nrecover:\n" + r.said()
 		}
 	}

@@ -21,7 +21,10 @@ type running struct {
 	dir     string
 	started time.Time
 	ended   chan struct{}
-	code    int // -1: it was killed
+	code    int // -1: it was killed; -2: by us, as it did not end
+	fault   string
+	kept    string                    // where the evidence of a run is that did not end
+	keep    func(limit time.Duration) // writes it down
 }
 
 // start starts holdstill with a fault (BOUNDARY:KIND, or "").
@@ -34,7 +37,8 @@ func (w *world) launch(fault, program string, args ...string) (*running, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &running{dir: dir, ended: make(chan struct{}), started: time.Now()}
+	r := &running{dir: dir, ended: make(chan struct{}), started: time.Now(), fault: fault}
+	r.keep = func(limit time.Duration) { w.keepEvidence(r, limit) }
 	out, errOut := os.Create(r.file("stdout"))
 	log, errLog := os.Create(r.file("stderr"))
 	if err := errors.Join(errOut, errLog, os.WriteFile(r.file("gate"), nil, 0o600)); err != nil {
@@ -66,7 +70,13 @@ func (r *running) read(name string) string {
 	return string(text)
 }
 
-func (r *running) said() string { return r.read("stdout") + r.read("stderr") }
+func (r *running) said() string {
+	said := r.read("stdout") + r.read("stderr")
+	if r.kept != "" {
+		said += "\nit did not end in time; what it and the servers were at is in " + r.kept
+	}
+	return said
+}
 
 // open lets a run that pauses go on.
 func (r *running) open() { _ = os.Remove(r.file("gate")) }
@@ -111,11 +121,12 @@ func (r *running) reaches(boundary string, nth int, limit time.Duration) bool {
 	return false
 }
 
-// wait waits for the end. A run that does not end is killed, and its code is then -2.
+// wait waits for the end. A run that does not end is killed, its evidence is kept, and its code is then -2.
 func (r *running) wait(limit time.Duration) int {
 	select {
 	case <-r.ended:
 	case <-time.After(limit):
+		r.keep(limit)
 		_ = r.cmd.Process.Kill()
 		<-r.ended
 		r.code = -2

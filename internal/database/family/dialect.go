@@ -53,6 +53,7 @@ type Statements struct {
 	TempTables    string                                    // the status variable that counts the applier's temporary tables
 	Thread        func(verb, thread, channel string) string // START or STOP of SQL_THREAD or IO_THREAD
 	CloseGaps     func(channel string) string               // what a parallel applier needs before its position is one; nil: nothing
+	HalfReceived  string                                    // channel %s, if its applier is in a transaction that is not all there; "": cannot be known
 	SuperReadOnly bool
 	XARecover     string
 	Tablespaces   string // file names of InnoDB's tablespaces, relative to the data directory or absolute

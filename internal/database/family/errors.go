@@ -9,11 +9,13 @@ import (
 
 // The server's error numbers that we act on.
 const (
-	errLockWait    = 1205 // lock_wait_timeout was over
-	errInterrupted = 1317 // KILL QUERY
-	errNoThread    = 1094 // KILL of a connection that is gone
-	errStatement   = 1969 // MariaDB: max_statement_time
-	errMaxTime     = 3024 // MySQL: max_execution_time
+	errLockWait     = 1205 // lock_wait_timeout was over
+	errInterrupted  = 1317 // KILL QUERY
+	errNoThread     = 1094 // KILL of a connection that is gone
+	errStatement    = 1969 // MariaDB: max_statement_time
+	errMaxTime      = 3024 // MySQL: max_execution_time
+	errStopApplier  = 1875 // MySQL: STOP REPLICA gave up waiting (rpl_stop_replica_timeout); the thread stops all the same
+	errStopReceiver = 1876
 )
 
 func number(err error) uint16 {

@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/undo"
 )
+
+// readOnlyLimit is how long setting it back may wait for others, each time that it is tried.
+const readOnlyLimit = 20 * time.Second
 
 // ReadOnlyKind is the kind of a deed that made a server refuse writes.
 const ReadOnlyKind = "database.readonly"
@@ -80,20 +84,28 @@ func word(value string) string {
 
 // restoreReadOnly changes nothing where the found values stand already: the deed may never have happened.
 func (s *Server) restoreReadOnly(ctx context.Context, found readOnlyArgs) error {
-	_, err := withPin(ctx, s, func(p *pin) (struct{}, error) {
-		rows, err := query(ctx, p, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only')")
-		if err != nil {
-			return struct{}{}, err
-		}
-		if now := pairs(rows); now["read_only"] == found.ReadOnly && now["super_read_only"] == found.Super {
-			return struct{}{}, nil
-		}
-		for _, statement := range readOnlyBack(found) {
-			if _, err := p.ExecContext(ctx, statement); err != nil {
-				return struct{}{}, fmt.Errorf("cannot run %q: %w", statement, err)
-			}
-		}
-		return struct{}{}, nil
+	ctx, cancel := context.WithTimeout(ctx, putBackLimit)
+	defer cancel()
+	return again(ctx, func() error {
+		_, err := withPin(ctx, s, func(p *pin) (struct{}, error) { return struct{}{}, s.sayReadOnlyBack(ctx, p, found) })
+		return err
 	})
-	return err
+}
+
+func (s *Server) sayReadOnlyBack(ctx context.Context, p *pin, found readOnlyArgs) error {
+	rows, err := query(ctx, p, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only')")
+	if err != nil {
+		return err
+	}
+	if now := pairs(rows); now["read_only"] == found.ReadOnly && now["super_read_only"] == found.Super {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readOnlyLimit)
+	defer cancel()
+	for _, statement := range readOnlyBack(found) {
+		if err := s.interruptible(ctx, p, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }

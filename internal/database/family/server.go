@@ -29,6 +29,7 @@ type Server struct {
 	mu    sync.Mutex
 	own   map[uint64]bool // the connections of our holds: never our own blockers
 	loose *looseTables    // tables without transactions, as last seen
+	stops []chan struct{} // of the STOPs that we have sent; each is closed when its statement has ended
 }
 
 var _ database.Server = (*Server)(nil)

@@ -2,7 +2,6 @@ package family
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -78,7 +77,7 @@ func (s *Server) stopChannel(ctx context.Context, p *pin, facts *database.Facts,
 		}
 	}
 	if which == database.Both && c.Receiver {
-		return s.thread(ctx, p, "STOP", receiver, c.Name)
+		return s.stopThread(ctx, receiver, c.Name)
 	}
 	return nil
 }
@@ -90,7 +89,10 @@ func (s *Server) stopApplier(ctx context.Context, p *pin, facts *database.Facts,
 		if err := s.awaitNoTempTables(ctx, p); err != nil {
 			return err
 		}
-		if err := s.thread(ctx, p, "STOP", applier, channel); err != nil {
+		if err := s.awaitWholeTransaction(ctx, p, channel); err != nil {
+			return err
+		}
+		if err := s.stopThread(ctx, applier, channel); err != nil {
 			return err
 		}
 		open, err := s.tempTables(ctx, p)
@@ -100,7 +102,7 @@ func (s *Server) stopApplier(ctx context.Context, p *pin, facts *database.Facts,
 		if open == 0 {
 			return s.closeGaps(ctx, p, channel)
 		}
-		if err := s.thread(ctx, p, "START", applier, channel); err != nil {
+		if err := s.startThread(ctx, p, applier, channel); err != nil {
 			return err
 		}
 	}
@@ -132,7 +134,7 @@ func (s *Server) closeGaps(ctx context.Context, p *pin, channel string) error {
 	if err != nil || !needed {
 		return err
 	}
-	if _, err := p.ExecContext(ctx, s.say.CloseGaps(channel)); err != nil {
+	if err := s.interruptible(ctx, p, s.say.CloseGaps(channel)); err != nil {
 		return fmt.Errorf("cannot close the gaps of the parallel applier: %w", err)
 	}
 	return s.awaitThread(ctx, p, channel, false)
@@ -163,52 +165,6 @@ func (s *Server) awaitThread(ctx context.Context, q querier, channel string, run
 			return fmt.Errorf("%w: the applier did not come to rest", database.ErrBusy)
 		}
 	}
-}
-
-// thread starts or stops one thread.
-func (s *Server) thread(ctx context.Context, p *pin, verb, thread, channel string) error {
-	return s.interruptible(ctx, p, s.say.Thread(verb, thread, channel))
-}
-
-// restoreThreads starts exactly those that ran and stops those that did not.
-func (s *Server) restoreThreads(ctx context.Context, found []channelState) error {
-	_, err := withPin(ctx, s, func(p *pin) (struct{}, error) {
-		now, err := s.channels(ctx, p)
-		if err != nil {
-			return struct{}{}, err
-		}
-		var all []error
-		for _, was := range found {
-			all = append(all, s.restoreChannel(ctx, p, was, now))
-		}
-		return struct{}{}, errors.Join(all...)
-	})
-	return err
-}
-
-func (s *Server) restoreChannel(ctx context.Context, p *pin, was channelState, now []database.Channel) error {
-	for _, c := range now {
-		if c.Name == was.Name {
-			return errors.Join(
-				s.restoreThread(ctx, p, receiver, c.Name, was.Receiver, c.Receiver),
-				s.restoreThread(ctx, p, applier, c.Name, was.Applier, c.Applier))
-		}
-	}
-	return fmt.Errorf("the replication channel %q is gone", was.Name)
-}
-
-func (s *Server) restoreThread(ctx context.Context, p *pin, thread, channel string, was, is bool) error {
-	if was == is {
-		return nil
-	}
-	return s.thread(ctx, p, verb(was), thread, channel)
-}
-
-func verb(run bool) string {
-	if run {
-		return "START"
-	}
-	return "STOP"
 }
 
 // manualStart is what an operator types to put the threads back.

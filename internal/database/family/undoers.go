@@ -65,6 +65,8 @@ func (u undoers) lock(ctx context.Context, d undo.Deed) error {
 	if err := json.Unmarshal(d.Args, &args); err != nil {
 		return fmt.Errorf("cannot read the deed: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, putBackLimit) // a server that does not answer keeps nobody for longer
+	defer cancel()
 	s, err := Open(ctx, args.Endpoint, u...)
 	if absent(err) {
 		return nil
@@ -110,6 +112,8 @@ func (u undoers) with(ctx context.Context, d undo.Deed, args any, m *memory, e *
 	if m.lost() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, comingUp+putBackLimit)
+	defer cancel()
 	s, err := u.patient(ctx, *e)
 	if err != nil {
 		return err
