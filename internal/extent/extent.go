@@ -121,10 +121,8 @@ func differ(was, now *side) ([]Range, error) {
 	if err != nil {
 		return nil, err
 	}
-	for s, seen := range map[*side]*witness{was: a, now: b} {
-		if err := s.same(seen); err != nil {
-			return nil, err
-		}
+	if err := errors.Join(was.same(a), now.same(b)); err != nil {
+		return nil, err
 	}
 	return changed, nil
 }
