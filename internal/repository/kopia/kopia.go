@@ -1,0 +1,270 @@
+// Package kopia keeps points in a kopia repository (https://kopia.io, used as a library), which the stock kopia program reads: `kopia
+// snapshot list`, `restore` and `mount` give the files back without Holdstill.
+//
+// # What is written
+//
+// A point is a kopia snapshot of the source holdstill@HOST:/INSTANCE, tagged holdstill-point:ID. Its tree holds the server's files
+// under their real paths, and holdstill-point.json, the catalogue's entry. Directories, file objects and indirect objects are
+// kopia's own (repo/object: the JSON streams kopia:directory and kopia:indirect), with two things that kopia's uploader does not do:
+//
+//   - A file is cut at fixed places into chunks of a power of two bytes, so that a rewritten database page is one chunk.
+//   - A file longer than a segment (4 MiB) is an indirect object of segments, each an indirect object of chunks. kopia reads through
+//     any depth of indirection. A changed chunk rewrites its segment's index and the list of segments, not an index of the whole file.
+//
+// Unchanged segments and chunks are taken over by reference from the point before: nothing depends on a chain.
+package kopia
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/google/renameio/v2"
+	"github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/blob/throttling"
+	"github.com/kopia/kopia/repo/compression"
+	"github.com/kopia/kopia/repo/content"
+	"github.com/kopia/kopia/repo/format"
+
+	"github.com/holdstill/holdstill/internal/durable"
+	"github.com/holdstill/holdstill/internal/repository"
+)
+
+// The format of a new repository, chosen by measurement (docs/decisions/0015).
+const (
+	hash        = "BLAKE3-256-128"
+	encryption  = "AES256-GCM-HMAC-SHA256"
+	splitter    = "FIXED-4M" // for what is not cut by us; no chunk of ours is longer
+	compressor  = compression.Name("zstd-fastest")
+	metadataAlg = compression.Name("zstd-fastest")
+
+	userName      = "holdstill"
+	metadataCache = 2 << 30  // bytes on disk: indexes and directories, which every command reads
+	dataCache     = 64 << 20 // bytes on disk: what maintenance moves; kopia cannot do without any
+)
+
+// Settings say where the store is and how this host uses it.
+type Settings struct {
+	Location Location
+	Password string
+	// Dir holds what this host keeps of the store: its id, a cache of indexes, and the connection as kopia wants it, mode 0600.
+	Dir  string
+	Host string
+	// UploadLimit and DownloadLimit are in bytes per second; 0: none.
+	UploadLimit, DownloadLimit float64
+}
+
+// Store is an open kopia repository.
+type Store struct {
+	repo     repo.DirectRepository
+	settings Settings
+
+	mu     sync.Mutex
+	reader repo.DirectRepository // for files' contents; opened when it is first needed
+}
+
+// Init makes a new repository in an empty place, and connects to it.
+func Init(ctx context.Context, s Settings) (*Store, error) {
+	if len(s.Password) == 0 {
+		return nil, errors.New("cannot initialise the repository: the password is empty")
+	}
+	storage, err := s.Location.storage(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = storage.Close(ctx) }()
+	if err := vacant(ctx, storage, s.Location); err != nil {
+		return nil, err
+	}
+	options := &repo.NewRepositoryOptions{
+		BlockFormat:     format.ContentFormat{Hash: hash, Encryption: encryption},
+		ObjectFormat:    format.ObjectFormat{Splitter: splitter},
+		RetentionMode:   s.Location.Lock.mode(),
+		RetentionPeriod: s.Location.Lock.Period,
+	}
+	options.BlockFormat.EnablePasswordChange = true
+	if err := repo.Initialize(ctx, storage, options, s.Password); err != nil {
+		return nil, fmt.Errorf("cannot initialise the repository at %s: %w", s.Location, meaning(err))
+	}
+	store, err := Connect(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return store, store.settle(ctx)
+}
+
+// vacant refuses a place that holds anything.
+func vacant(ctx context.Context, storage blob.Storage, at Location) error {
+	found := blob.ID("")
+	stop := errors.New("one is enough")
+	err := storage.ListBlobs(ctx, "", func(m blob.Metadata) error {
+		found = m.BlobID
+		if found == format.KopiaRepositoryBlobID {
+			return repository.ErrExists
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, repository.ErrExists):
+		return fmt.Errorf("cannot initialise %s: %w", at, err)
+	case err != nil && !errors.Is(err, stop):
+		return fmt.Errorf("cannot look into %s: %w", at, err)
+	case found != "":
+		return fmt.Errorf("cannot initialise %s: %w: %s (a repository wants an empty place)", at, repository.ErrForeign, found)
+	}
+	return at.foreign()
+}
+
+// Connect opens a repository for the first time on this host, or anew, whatever the host knew before.
+func Connect(ctx context.Context, s Settings) (*Store, error) {
+	store, err := open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := renameio.WriteFile(s.idFile(), []byte(store.ID()+"\n"), 0o600, renameio.IgnoreUmask()); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot remember the repository: %w", err), store.Close(ctx))
+	}
+	return store, nil
+}
+
+// Open opens the repository that this host is connected to; the first time it connects.
+func Open(ctx context.Context, s Settings) (*Store, error) {
+	known, err := os.ReadFile(s.idFile())
+	if errors.Is(err, os.ErrNotExist) {
+		return Connect(ctx, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	store, err := open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if was := strings.TrimSpace(string(known)); was != store.ID() {
+		return nil, errors.Join(fmt.Errorf("%s: %w: it is %s, and this machine knows %s", s.Location, repository.ErrOther, store.ID(), was), store.Close(ctx))
+	}
+	return store, nil
+}
+
+func (s Settings) idFile() string { return filepath.Join(s.Dir, "id") }
+
+func open(ctx context.Context, s Settings) (*Store, error) {
+	if err := s.present(ctx); err != nil {
+		return nil, err
+	}
+	direct, err := s.connect(ctx, "connection.json", &content.CachingOptions{CacheDirectory: filepath.Join(s.Dir, "cache"),
+		MetadataCacheSizeBytes: metadataCache, ContentCacheSizeBytes: dataCache})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{repo: direct, settings: s}, nil
+}
+
+// reading is the repository opened for reading files: without kopia's cache on disk, which would write a file for each chunk. What
+// is read comes through our cache of blocks.
+func (s *Store) reading(ctx context.Context) (repo.DirectRepository, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reader != nil {
+		return s.reader, s.reader.Refresh(ctx)
+	}
+	r, err := s.settings.connect(ctx, "reading.json", &content.CachingOptions{})
+	s.reader = r
+	return r, err
+}
+
+func (s Settings) connect(ctx context.Context, name string, caching *content.CachingOptions) (repo.DirectRepository, error) {
+	file, err := s.configure(name, caching)
+	if err != nil {
+		return nil, fmt.Errorf("cannot prepare the connection to %s: %w", s.Location, err)
+	}
+	r, err := repo.Open(ctx, file, s.Password, &repo.Options{
+		DisableRepositoryLog: true, // we have a log of our own, and theirs costs a twentieth of the time
+		OnFatalError:         func(error) {},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the repository at %s: %w", s.Location, meaning(err))
+	}
+	direct, ok := r.(repo.DirectRepository)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("cannot open the repository at %s: it is behind a server", s.Location), r.Close(ctx))
+	}
+	return direct, nil
+}
+
+// present tells a place without a repository from one that cannot be reached.
+func (s Settings) present(ctx context.Context) error {
+	storage, err := s.Location.storage(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = storage.Close(ctx) }()
+	_, err = storage.GetMetadata(ctx, format.KopiaRepositoryBlobID)
+	if errors.Is(err, blob.ErrBlobNotFound) {
+		return fmt.Errorf("%s: %w", s.Location, repository.ErrNone)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot reach the repository at %s: %w", s.Location, err)
+	}
+	return nil
+}
+
+// configure writes the file that kopia opens a repository with. It is written anew every time, so that what the configuration says counts.
+func (s Settings) configure(name string, caching *content.CachingOptions) (string, error) {
+	for _, dir := range []string{s.Dir, caching.CacheDirectory} {
+		if dir == "" {
+			continue
+		}
+		if err := durable.MakeDir(dir); err != nil {
+			return "", err
+		}
+	}
+	local := repo.LocalConfig{
+		Storage: s.Location.connection(),
+		Caching: caching,
+		ClientOptions: repo.ClientOptions{Hostname: s.Host, Username: userName, Description: "Holdstill",
+			Throttling: &throttling.Limits{UploadBytesPerSecond: s.UploadLimit, DownloadBytesPerSecond: s.DownloadLimit}},
+	}
+	raw, err := json.Marshal(local)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(s.Dir, name)
+	return file, renameio.WriteFile(file, raw, 0o600, renameio.IgnoreUmask())
+}
+
+// ID is the repository's own.
+func (s *Store) ID() string { return hex.EncodeToString(s.repo.UniqueID())[:16] }
+
+// Close ends the connection.
+func (s *Store) Close(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.repo.Close(ctx)
+	if s.reader != nil {
+		err = errors.Join(err, s.reader.Close(ctx))
+	}
+	return err
+}
+
+// meaning translates kopia's errors.
+func meaning(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, repo.ErrInvalidPassword):
+		return repository.ErrPassword
+	case errors.Is(err, repo.ErrAlreadyInitialized):
+		return repository.ErrExists
+	case errors.Is(err, blob.ErrBlobNotFound), errors.Is(err, content.ErrContentNotFound):
+		return fmt.Errorf("%w: %w", repository.ErrDamaged, err)
+	}
+	return err
+}

@@ -1,0 +1,286 @@
+package kopia
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"runtime"
+	"sync"
+
+	"github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/object"
+	"github.com/kopia/kopia/snapshot"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdstill/holdstill/internal/repository"
+)
+
+type tree struct {
+	repo repo.DirectRepository
+	root *snapshot.DirEntry
+}
+
+// Open reads a stored point.
+func (s *Store) Open(ctx context.Context, p repository.Stored) (repository.Tree, error) {
+	m, err := s.manifest(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.reading(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the point %s: %w", p.Point, meaning(err))
+	}
+	return &tree{repo: r, root: m.RootEntry}, nil
+}
+
+// Root is the top directory.
+func (t *tree) Root(context.Context) (*repository.Node, error) {
+	return node(t.root), nil
+}
+
+// node is an entry; a symlink's target is filled in by Entries.
+func node(e *snapshot.DirEntry) *repository.Node {
+	mode := fs.FileMode(e.Permissions) & fs.ModePerm
+	switch e.Type {
+	case snapshot.EntryTypeDirectory:
+		mode |= fs.ModeDir
+	case snapshot.EntryTypeSymlink:
+		mode |= fs.ModeSymlink
+	}
+	return &repository.Node{Name: e.Name, Mode: mode, UID: e.UserID, GID: e.GroupID, ModTime: e.ModTime.ToTime(),
+		Size: e.FileSize, Content: contentOf(e.ObjectID, e.FileSize)}
+}
+
+// Entries lists a directory.
+func (t *tree) Entries(ctx context.Context, dir *repository.Node) ([]*repository.Node, error) {
+	id, _, err := parseContent(dir.Content)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := t.raw(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the directory %s: %w", dir.Name, err)
+	}
+	out := make([]*repository.Node, 0, len(entries))
+	for _, e := range entries {
+		n := node(e)
+		if n.Mode&fs.ModeSymlink != 0 {
+			target, err := read(ctx, t.repo, e.ObjectID)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read the symlink %s: %w", e.Name, err)
+			}
+			n.Target = string(target)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// raw reads a directory as kopia stores it.
+func (t *tree) raw(ctx context.Context, id object.ID) ([]*snapshot.DirEntry, error) {
+	raw, err := read(ctx, t.repo, id)
+	if err != nil {
+		return nil, err
+	}
+	var m snapshot.DirManifest
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("%w: %w", repository.ErrDamaged, err)
+	}
+	return m.Entries, nil
+}
+
+// Close has nothing to close: the tree lives with the store.
+func (t *tree) Close(context.Context) error { return nil }
+
+// segments are the segments of a file, and how each is read.
+func (t *tree) segments(ctx context.Context, n *repository.Node) ([]piece, error) {
+	id, length, err := parseContent(n.Content)
+	if err != nil || length == 0 {
+		return nil, err
+	}
+	if length <= segment {
+		return []piece{{Length: length, Object: id}}, nil
+	}
+	return parts(ctx, t.repo, id, length)
+}
+
+// load reads a segment into data, chunk by chunk. It tells whether all of it is zeros.
+func (t *tree) load(ctx context.Context, s piece, data []byte) error {
+	chunks, err := parts(ctx, t.repo, s.Object, s.Length)
+	if err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		if err := t.chunk(ctx, c, data[c.Start:c.Start+c.Length]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
+	id, compressed, direct := c.Object.ContentID()
+	if !direct || compressed { // not written by us: a deeper index, or a repository of an old format
+		r, err := t.repo.OpenObject(ctx, c.Object)
+		if err != nil {
+			return meaning(err)
+		}
+		defer func() { _ = r.Close() }()
+		_, err = io.ReadFull(r, into)
+		return meaning(err)
+	}
+	data, err := t.repo.ContentReader().GetContent(ctx, id)
+	if err != nil {
+		return meaning(err)
+	}
+	if len(data) != len(into) {
+		return fmt.Errorf("%w: the content %s has %d bytes, not %d", repository.ErrDamaged, id, len(data), len(into))
+	}
+	copy(into, data)
+	return nil
+}
+
+// Fetch writes a file to the target, several segments at once. Contents are authenticated when they are decrypted, so a byte that is not
+// the stored one is an error and never written.
+func (t *tree) Fetch(ctx context.Context, n *repository.Node, to repository.Target, progress func(int64)) error {
+	segments, err := t.segments(ctx, n)
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", n.Name, err)
+	}
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	var buffers sync.Pool
+	buffers.New = func() any { b := make([]byte, segment); return &b }
+	for _, s := range segments {
+		group.Go(func() error {
+			if err := inner.Err(); err != nil {
+				return err
+			}
+			buffer := buffers.Get().(*[]byte)
+			defer buffers.Put(buffer)
+			data := (*buffer)[:s.Length]
+			if s.Length > segment {
+				data = make([]byte, s.Length)
+			}
+			if err := t.load(inner, s, data); err != nil {
+				return fmt.Errorf("cannot read %s at %d: %w", n.Name, s.Start, err)
+			}
+			if err := writeData(to, data, s.Start); err != nil {
+				return err
+			}
+			if progress != nil {
+				progress(s.Length)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// writeData writes what is not zero, so that holes stay holes.
+func writeData(to repository.Target, data []byte, at int64) error {
+	const grain = 4096
+	for from := 0; from < len(data); {
+		end := min(from+grain, len(data))
+		if isZero(data[from:end]) {
+			from = end
+			continue
+		}
+		for end < len(data) && !isZero(data[end:min(end+grain, len(data))]) {
+			end = min(end+grain, len(data))
+		}
+		if _, err := to.WriteAt(data[from:end], at+int64(from)); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// Open opens a file for reading at random.
+func (t *tree) Open(ctx context.Context, n *repository.Node) (repository.Reader, error) {
+	segments, err := t.segments(ctx, n)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", n.Name, err)
+	}
+	return &reader{tree: t, ctx: context.WithoutCancel(ctx), name: n.Name, size: n.Size, segments: segments}, nil
+}
+
+// reader reads a file chunk by chunk; the store keeps blocks of what it read in memory.
+type reader struct {
+	tree     *tree
+	ctx      context.Context // of a file that stays open longer than the call that opened it
+	name     string
+	size     int64
+	segments []piece
+
+	mu    sync.Mutex
+	last  object.ID // whose chunks are known
+	parts []piece
+}
+
+func (r *reader) ReadAt(p []byte, at int64) (int, error) {
+	done := 0
+	for done < len(p) && at < r.size {
+		n, err := r.part(p[done:], at)
+		done, at = done+n, at+int64(n)
+		if err != nil {
+			return done, fmt.Errorf("cannot read %s at %d: %w", r.name, at, err)
+		}
+	}
+	if done < len(p) {
+		return done, io.EOF
+	}
+	return done, nil
+}
+
+// part reads from one chunk.
+func (r *reader) part(p []byte, at int64) (int, error) {
+	s := r.segments[find(r.segments, at)]
+	chunks, err := r.chunks(s)
+	if err != nil {
+		return 0, err
+	}
+	within := at - s.Start
+	c := chunks[find(chunks, within)]
+	if within == c.Start && int64(len(p)) >= c.Length {
+		return int(c.Length), r.tree.chunk(r.ctx, c, p[:c.Length])
+	}
+	whole := make([]byte, c.Length)
+	if err := r.tree.chunk(r.ctx, c, whole); err != nil {
+		return 0, err
+	}
+	return copy(p, whole[within-c.Start:]), nil
+}
+
+func (r *reader) chunks(s piece) ([]piece, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == s.Object && r.parts != nil {
+		return r.parts, nil
+	}
+	chunks, err := parts(r.ctx, r.tree.repo, s.Object, s.Length)
+	if err != nil {
+		return nil, err
+	}
+	r.last, r.parts = s.Object, chunks
+	return chunks, nil
+}
+
+// find is the piece that holds the byte at a place.
+func find(pieces []piece, at int64) int {
+	low, high := 0, len(pieces)-1
+	for low < high {
+		middle := (low + high + 1) / 2
+		if pieces[middle].Start <= at {
+			low = middle
+		} else {
+			high = middle - 1
+		}
+	}
+	return low
+}
+
+func (r *reader) Close() error { return nil }
