@@ -67,7 +67,7 @@ func (p *Plan) logNames(w *World) {
 	const why = "relative, and the name that the files have"
 	line, set := effective(was, "log_bin")
 	off := set && (strings.HasPrefix(line.Name, "skip_") || strings.HasPrefix(line.Name, "disable_"))
-	base := binlogBase(point)
+	base := point.BinlogBase()
 	if base == "" && set && !off && line.Value != "" {
 		base = strings.TrimSuffix(filepath.Base(line.Value), filepath.Ext(line.Value))
 	}
@@ -81,7 +81,7 @@ func (p *Plan) logNames(w *World) {
 		p.Options.Own = append(p.Options.Own, Line{Name: "log_bin", Bare: true})
 	}
 	relay, set := effective(was, "relay_log")
-	if base = relayBase(point); base == "" && set {
+	if base = point.RelayBase(); base == "" && set {
 		base = filepath.Base(relay.Value)
 	}
 	if base == "" {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdstill/holdstill/internal/database"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +60,7 @@ func (c *copier) tree(ctx context.Context, from, to string, top bool) error {
 			return errors.Join(err, ctx.Err())
 		}
 		name := strings.TrimPrefix(path[len(from):], "/")
-		if top && (left(name) || oldMark(name)) {
+		if top && (database.Transient(name) || oldMark(name)) {
 			return skip(d)
 		}
 		target := filepath.Join(to, name)

@@ -134,16 +134,6 @@ func relativeSystemFiles(value string) string {
 	return strings.Join(parts, ";")
 }
 
-func systemFiles(p *catalog.Point) []string {
-	l, _ := effective(recorded(p), "innodb_data_file_path")
-	var out []string
-	for part := range strings.SplitSeq(l.Value, ";") {
-		name, _, _ := strings.Cut(part, ":")
-		out = append(out, filepath.Base(strings.TrimSpace(name)))
-	}
-	return out
-}
-
 // oldDirs are the names that the live server's data directory goes by.
 func oldDirs(p *catalog.Point, real string) []string {
 	out := []string{real}

@@ -5,9 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/holdstill/holdstill/internal/catalog"
@@ -45,7 +42,7 @@ func (w *World) collect(o *Outside, l catalog.Located, p *catalog.Point) error {
 	if err != nil {
 		return err
 	}
-	if info.IsDir() && belongs(o.Purpose, filepath.Base(o.Real), p) { // #innodb_redo itself, and not what it lies in
+	if info.IsDir() && p.Owns(o.Purpose, filepath.Base(o.Real)) { // #innodb_redo itself, and not what it lies in
 		bytes, err := sizeOf(inside)
 		o.Files = []File{{Path: inside, Bytes: bytes}}
 		return err
@@ -59,7 +56,7 @@ func (w *World) collect(o *Outside, l catalog.Located, p *catalog.Point) error {
 	}
 	entries, err := os.ReadDir(inside)
 	for _, e := range entries {
-		if !belongs(o.Purpose, e.Name(), p) {
+		if !p.Owns(o.Purpose, e.Name()) {
 			continue // the directory may hold anybody's files
 		}
 		bytes, err := sizeOf(filepath.Join(inside, e.Name()))
@@ -69,63 +66,6 @@ func (w *World) collect(o *Outside, l catalog.Located, p *catalog.Point) error {
 		o.Files = append(o.Files, File{Path: filepath.Join(inside, e.Name()), Bytes: bytes})
 	}
 	return err
-}
-
-var (
-	logNumber = regexp.MustCompile(`\.(\d{6,}|index|state|~rec~)$`)
-	redoNames = regexp.MustCompile(`^(ib_logfile\d+|#innodb_redo)$`)
-	undoNames = regexp.MustCompile(`^(undo_?\d+|.*\.ibu)$`)
-	dblwr     = regexp.MustCompile(`\.dblwr$`)
-	ariaNames = regexp.MustCompile(`^aria_log(_control|\.\d+)$`)
-	sysNames  = regexp.MustCompile(`^ibdata\d*$`)
-)
-
-// belongs tells whether a file in a directory of the given purpose is this server's.
-func belongs(purpose database.Purpose, name string, p *catalog.Point) bool {
-	switch purpose {
-	case database.RedoLog:
-		return redoNames.MatchString(name)
-	case database.UndoLog:
-		return undoNames.MatchString(name)
-	case database.Doublewrite:
-		return dblwr.MatchString(name)
-	case database.AriaLog:
-		return ariaNames.MatchString(name)
-	case database.SystemSpace:
-		return sysNames.MatchString(name) || slices.Contains(systemFiles(p), name)
-	case database.BinaryLog:
-		base := binlogBase(p)
-		return logNumber.MatchString(name) && (base == "" || stem(name) == base)
-	case database.RelayLog:
-		base := relayBase(p)
-		return logNumber.MatchString(name) && (base == "" || stem(name) == base || strings.HasPrefix(name, base+"-"))
-	}
-	return false
-}
-
-// stem is a log's name without its number.
-func stem(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
-
-func binlogBase(p *catalog.Point) string {
-	if p.Position.File == "" {
-		return ""
-	}
-	return stem(filepath.Base(p.Position.File))
-}
-
-// relayBase is the base name of the relay logs: a named channel adds its name to it.
-func relayBase(p *catalog.Point) string {
-	for _, c := range p.Sources {
-		if c.RelayFile == "" {
-			continue
-		}
-		base := stem(filepath.Base(c.RelayFile))
-		if c.Name != "" {
-			base = strings.TrimSuffix(base, "-"+strings.ToLower(c.Name))
-		}
-		return base
-	}
-	return ""
 }
 
 func blocks(info fs.FileInfo) int64 {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -142,29 +143,13 @@ func dropLeft(dir string) error {
 		}
 		name := strings.TrimPrefix(path, dir+"/")
 		switch {
-		case left(name) || oldMark(name) || d.Type()&fs.ModeSocket != 0:
+		case database.Transient(name) || oldMark(name) || d.Type()&fs.ModeSocket != 0:
 			return errors.Join(os.RemoveAll(path), skip(d))
 		case d.IsDir() && name != "#innodb_temp":
 			return fs.SkipDir
 		}
 		return nil
 	})
-}
-
-// left tells what stays behind: what belongs to the process that ran, and not to its data.
-func left(name string) bool {
-	if strings.HasPrefix(name, "#innodb_temp/") {
-		return true
-	}
-	if strings.Contains(name, "/") {
-		return false
-	}
-	for _, suffix := range []string{".pid", ".sock", ".sock.lock"} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
-	}
-	return name == "ibtmp1" || name == "lost+found"
 }
 
 // oldMark is a mark of the run that made the original, if that was restored too.

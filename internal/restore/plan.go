@@ -127,7 +127,7 @@ func (p *Plan) bring(w *World) []Problem {
 	for _, o := range w.Outside {
 		switch {
 		case o.Purpose == database.Tablespace || o.Purpose == database.TableFile:
-			if !isUndo(w.Outside, o.Real) && !leadsTo(w.Source.Links, o.Real) {
+			if !isUndo(p.Request.Point, w.Outside, o.Real) && !leadsTo(w.Source.Links, o.Real) {
 				out = append(out, outsideTable(o.Real))
 			}
 		case o.Purpose == database.Keyring:
@@ -170,9 +170,9 @@ func (p *Plan) links(w *World) []Problem {
 }
 
 // isUndo tells an undo tablespace, which a server finds in innodb_undo_directory, from a tablespace that it finds by name.
-func isUndo(outside []Outside, real string) bool {
+func isUndo(p *catalog.Point, outside []Outside, real string) bool {
 	return slices.ContainsFunc(outside, func(o Outside) bool {
-		return o.Held && (o.Purpose == database.UndoLog && filepath.Dir(real) == o.Real && undoNames.MatchString(filepath.Base(real)) ||
+		return o.Held && (o.Purpose == database.UndoLog && filepath.Dir(real) == o.Real && p.Owns(database.UndoLog, filepath.Base(real)) ||
 			o.Purpose == database.SystemSpace && real == o.Real)
 	})
 }

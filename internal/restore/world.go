@@ -167,7 +167,7 @@ func (w *World) measure(real, inside string, tree snapshot.Tree, p *catalog.Poin
 
 func (w *World) count(p *catalog.Point, name, path string, d fs.DirEntry) error {
 	s := &w.Source
-	if left(name) {
+	if database.Transient(name) {
 		return skip(d)
 	}
 	if d.Type()&fs.ModeSymlink != 0 {
