@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -92,12 +93,11 @@ func TestStopThatWaits(t *testing.T) {
 	}
 }
 
-// blocked leaves a worker waiting for a lock, until the function that it returns is called.
+// blocked leaves a worker waiting for a lock, until the function that it returns is called, and for 20 s at most.
 func blocked(t *testing.T, source, replica *lab.Server, id int) (unlock func()) {
 	t.Helper()
 	db, err := replica.DB()
 	must(t, err)
-	t.Cleanup(func() { _ = db.Close() })
 	conn, err := db.Conn(t.Context())
 	must(t, err)
 	_, err = conn.ExecContext(t.Context(), "LOCK TABLES d.t READ")
@@ -107,10 +107,10 @@ func blocked(t *testing.T, source, replica *lab.Server, id int) (unlock func()) 
 		n, _ := replica.Value(t.Context(), "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_SCHEMA = 'd' AND LOCK_STATUS = 'PENDING'")
 		return n == "1"
 	})
-	return func() {
-		_, err := conn.ExecContext(t.Context(), "UNLOCK TABLES")
-		must(t, errors.Join(err, db.Close()))
-	}
+	var once sync.Once
+	unlock = func() { once.Do(func() { _, _ = conn.Close(), db.Close() }) } // the lock goes with its connection
+	time.AfterFunc(20*time.Second, unlock)
+	return unlock
 }
 
 func applies(t *testing.T, replica *lab.Server) {
