@@ -128,6 +128,7 @@ type Shipment struct {
 	ID        string `json:"id"`
 	NewBytes  int64  `json:"new_bytes"`
 	ReadBytes int64  `json:"read_bytes"`
+	Chunk     int    `json:"chunk_bytes,omitempty"` // the length of the pieces that files are cut into
 }
 
 // Dump is one table's dump.

@@ -4,6 +4,7 @@ package snapshot
 
 import (
 	"context"
+	"os"
 
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/undo"
@@ -77,4 +78,10 @@ type Tree interface {
 // It returns errors.ErrUnsupported where it cannot; the caller then copies.
 type Cloner interface {
 	Clone(ctx context.Context, real, target string) error
+}
+
+// Layered is a Tree whose file system lies in a file of another one, so that addresses of the former are offsets in the latter.
+type Layered interface {
+	// Image is the file that the tree is read from; it is closed with the tree.
+	Image() *os.File
 }

@@ -17,6 +17,7 @@ import (
 type tree struct {
 	mounted *mount.Tree
 	loop    *mount.Loop
+	image   *os.File // what the loop device reads
 	views   mount.Views
 	name    string
 }
@@ -39,12 +40,21 @@ func (t *tree) open(ctx context.Context, ref snapshot.Ref) (err error) {
 	if thawed {
 		err = t.attachCopy(ref.Detail[detailPath])
 	} else {
-		t.loop, err = mount.AttachLoop(ref.Detail[detailPath], true)
+		err = t.attach(ref.Detail[detailPath])
 	}
 	if err != nil {
 		return err
 	}
 	t.mounted, err = mount.Private(ctx, t.loop.Path, ref.Detail[detailFSType], options(ref.Detail[detailFSType], thawed)...)
+	return err
+}
+
+// attach makes a read-only loop device of the clone itself.
+func (t *tree) attach(path string) (err error) {
+	if t.image, err = os.Open(path); err != nil {
+		return err
+	}
+	t.loop, err = mount.AttachLoop(path, true)
 	return err
 }
 
@@ -59,8 +69,7 @@ func (t *tree) attachCopy(path string) error {
 	if err != nil {
 		return fmt.Errorf("cannot make a file without a name in %s: %w", filepath.Dir(path), err)
 	}
-	scratch := os.NewFile(uintptr(fd), path)
-	defer scratch.Close()
+	t.image = os.NewFile(uintptr(fd), path)
 	if err := copyFlags(fd, int(clone.Fd())); err != nil {
 		return err
 	}
@@ -95,5 +104,14 @@ func (t *tree) Locate(real string) (string, error) {
 	return filepath.Join(t.Path(), inside), nil
 }
 
+// Image is what the tree is read from: the clone, or the copy of it in which a journal was played.
+func (t *tree) Image() *os.File { return t.image }
+
 // Close unmounts first: the loop device clears itself behind its last user.
-func (t *tree) Close() error { return errors.Join(t.mounted.Close(), t.loop.Close()) }
+func (t *tree) Close() error {
+	err := errors.Join(t.mounted.Close(), t.loop.Close())
+	if t.image != nil {
+		err = errors.Join(err, t.image.Close())
+	}
+	return err
+}
