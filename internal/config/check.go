@@ -33,7 +33,7 @@ func (c *Config) check() []string {
 			faults = append(faults, fmt.Sprintf("line %d: instance %s: %s", c.line("instances", name, f.key), name, f.text))
 		}
 	}
-	return append(append(faults, c.hookFaults()...), c.retentionFaults()...)
+	return slices.Concat(faults, c.hookFaults(), c.retentionFaults(), c.repositoryFaults())
 }
 
 type fault struct{ key, text string }

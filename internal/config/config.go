@@ -29,6 +29,8 @@ type Config struct {
 	Hooks map[string]*Hook `yaml:"hooks"`
 	// Retention is which points are kept, of all instances.
 	Retention *Retention `yaml:"retention"`
+	// Repository is where points are kept off this machine; nil: nowhere, or where the machine was connected to by a command.
+	Repository *Repository `yaml:"repository"`
 
 	path string
 	node yaml.Node
@@ -202,7 +204,7 @@ func Directories() Dirs {
 // yet is made when it is needed.
 func (d Dirs) Check() error {
 	var faults []string
-	for _, dir := range []string{d.State, d.Runs(), d.Points(), d.Run} {
+	for _, dir := range []string{d.State, d.Runs(), d.Points(), d.Repository(), d.Run} {
 		if _, err := os.Stat(dir); err == nil {
 			faults = append(faults, ownership(dir, "written to", 0o022)...)
 		}

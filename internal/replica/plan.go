@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/hostname"
 	"github.com/holdstill/holdstill/internal/restore"
 )
 
@@ -167,7 +167,7 @@ func own(r Request, host string, port int) ([]Channel, []restore.Problem) {
 	if host == "" {
 		host, port, _ = hostPort(p.Server.Address, p.Server.Port)
 	}
-	if here, _ := os.Hostname(); host == "" && here == p.Host {
+	if host == "" && hostname.Name() == p.Host {
 		host, port = "127.0.0.1", p.Server.Port
 	}
 	var faults []restore.Problem

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/hostname"
 )
 
 // point describes what was taken, as it goes into the catalogue.
@@ -20,7 +21,7 @@ func (t *taking) point() *catalog.Point {
 		t.window.LockMS = ms(t.heldFor.Released.Sub(t.heldFor.Held))
 	}
 	return &catalog.Point{
-		ID: t.Run.ID, Instance: t.Run.Instance, Host: hostname(), TakenAt: t.takenAt.UTC(), Status: catalog.Recorded,
+		ID: t.Run.ID, Instance: t.Run.Instance, Host: hostname.Name(), TakenAt: t.takenAt.UTC(), Status: catalog.Recorded,
 		Consistency: consistency, ConsistencyReason: reason,
 		Role: f.Role, Chain: f.Chain, Mode: t.plan.Mode,
 		Server: catalog.Server{Product: f.Product, Version: f.Version, ServerID: f.ServerID, ServerUUID: f.ServerUUID,

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/catalog"
@@ -125,11 +124,3 @@ func (t *taking) note(name string, begun, ended time.Time) {
 
 // ms is a duration in milliseconds, to a tenth.
 func ms(d time.Duration) float64 { return float64(d.Round(100*time.Microsecond).Microseconds()) / 1000 }
-
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "unknown"
-	}
-	return name
-}

@@ -136,21 +136,30 @@ func Connect(ctx context.Context, s Settings) (*Store, error) {
 
 // Open opens the repository that this host is connected to; the first time it connects.
 func Open(ctx context.Context, s Settings) (*Store, error) {
-	known, err := os.ReadFile(s.idFile())
-	if errors.Is(err, os.ErrNotExist) {
-		return Connect(ctx, s)
-	}
+	known, err := s.Known()
 	if err != nil {
 		return nil, err
+	}
+	if known == "" {
+		return Connect(ctx, s)
 	}
 	store, err := open(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if was := strings.TrimSpace(string(known)); was != store.ID() {
-		return nil, errors.Join(fmt.Errorf("%s: %w: it is %s, and this machine knows %s", s.Location, repository.ErrOther, store.ID(), was), store.Close(ctx))
+	if known != store.ID() {
+		return nil, errors.Join(fmt.Errorf("%s: %w: it is %s, and this machine knows %s", s.Location, repository.ErrOther, store.ID(), known), store.Close(ctx))
 	}
 	return store, nil
+}
+
+// Known is the id of the repository that this host was last connected to; "" if there was none.
+func (s Settings) Known() (string, error) {
+	id, err := os.ReadFile(s.idFile())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("cannot read which repository this machine knows: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
 }
 
 func (s Settings) idFile() string { return filepath.Join(s.Dir, "id") }
