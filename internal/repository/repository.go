@@ -136,9 +136,18 @@ type Tree interface {
 	// Open opens a file's content for reading at random, with a cache shared by the whole tree.
 	Open(context.Context, *Node) (Reader, error)
 	// Fetch writes a file's content to a target that reads as zeros so far, with several workers, checking every byte; what is zero
-	// is not written. The progress, which may be nil, gets the bytes that are done.
-	Fetch(context.Context, *Node, Target, func(int64)) error
+	// is not written.
+	Fetch(context.Context, *Node, Target, Fetching) error
 	Close(context.Context) error
+}
+
+// Fetching says how a file is fetched.
+type Fetching struct {
+	// Seed is a file that may hold some of the same bytes at the same places, such as an older version: what it holds is not fetched.
+	// Nothing is taken from it that is not, by its hash, what is stored. Nil: there is none.
+	Seed io.ReaderAt
+	// Progress gets the bytes that are done, and how many of them came from the seed; nil: nobody wants it.
+	Progress func(done, seeded int64)
 }
 
 // Reader reads a stored file.

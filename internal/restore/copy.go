@@ -15,6 +15,8 @@ import (
 	"github.com/holdstill/holdstill/internal/database"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdstill/holdstill/internal/snapshot"
 )
 
 const (
@@ -37,7 +39,7 @@ type copier struct {
 func newCopier(j *Job, _ string) *copier {
 	c := &copier{job: j, begun: time.Now()}
 	c.told.Store(int64(-tellEvery)) // the first bytes are news
-	c.noClone.Store(j.Plan.How == Copy)
+	c.noClone.Store(j.Plan.How == Copy || j.Plan.How == Fetch)
 	return c
 }
 
@@ -138,7 +140,11 @@ func (c *copier) file(ctx context.Context, from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	if !c.share(src, dst) {
+	if fetcher := c.job.Plan.world.fetcher(from); fetcher != nil {
+		if err := c.fetch(ctx, fetcher, from, dst, info.Size()); err != nil {
+			return err
+		}
+	} else if !c.share(src, dst) {
 		if err := c.bytes(ctx, src, dst, info.Size()); err != nil {
 			return fmt.Errorf("cannot copy %s: %w", from, err)
 		}
@@ -146,6 +152,14 @@ func (c *copier) file(ctx context.Context, from, to string) (err error) {
 		c.progress(blocks(info), 0)
 	}
 	return attributes(from, to)
+}
+
+// fetch lets the tree write the file.
+func (c *copier) fetch(ctx context.Context, tree snapshot.Fetcher, from string, dst *os.File, size int64) error {
+	if err := dst.Truncate(size); err != nil {
+		return err
+	}
+	return tree.Fetch(ctx, from, dst, func(done int64) { c.progress(done, done) })
 }
 
 // share reflinks the file. A file that btrfs must not copy on write (chattr +C) can only share with another such.

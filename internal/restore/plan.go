@@ -16,6 +16,7 @@ const (
 	Clone   = "clone"   // a btrfs snapshot of the whole data directory
 	Reflink = "reflink" // file by file, blocks shared
 	Copy    = "copy"    // file by file, bytes copied
+	Fetch   = "fetch"   // file by file, from a repository
 )
 
 // Plan is what a restore will do, and why.
@@ -100,6 +101,9 @@ func Decide(r Request, w *World) (*Plan, error) {
 func (p *Plan) how(w *World) {
 	s, t := w.Source, w.Target
 	switch {
+	case s.Fetcher:
+		p.How, p.Bytes = Fetch, s.Bytes
+		p.because("fetch %s in %d files from the repository", human(s.Bytes), s.Files)
 	case s.Cloner && s.Subvolume && t.SameBtrfs && (p.Request.InPlace || !t.direct()):
 		p.How = Clone
 		p.because("clone the data directory in an instant, because it was the root of a btrfs subvolume and %s lies on the same file system", t.Path)

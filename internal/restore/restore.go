@@ -116,7 +116,7 @@ type Result struct {
 	Bind       string            `json:"bind_address,omitempty"`
 	Position   database.Position `json:"position"`
 	Bytes      int64             `json:"bytes"` // that were copied; 0 for an instant clone
-	How        string            `json:"how"`   // clone, reflink, copy
+	How        string            `json:"how"`   // clone, reflink, copy, fetch
 	Verified   []string          `json:"verified"`
 	Warnings   []string          `json:"warnings"`
 	PreparedXA []string          `json:"prepared_xa,omitempty"`

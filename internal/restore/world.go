@@ -42,6 +42,7 @@ type Source struct {
 	Files     int
 	Subvolume bool     // it is the root of a btrfs subvolume
 	Cloner    bool     // the tree can clone
+	Fetcher   bool     // the tree is a repository's
 	Links     []Link   // symlinks that lead out of it
 	Remote    []string // .isl files: InnoDB tables whose files lie elsewhere
 	UID, GID  int
@@ -116,6 +117,17 @@ func (w *World) open(ctx context.Context, p *catalog.Point, deps Deps) error {
 	return nil
 }
 
+// fetcher is the tree that a path lies in, if it fetches.
+func (w *World) fetcher(inside string) snapshot.Fetcher {
+	for _, tree := range w.trees {
+		f, ok := tree.(snapshot.Fetcher)
+		if _, in := mount.Below(tree.Path(), inside); ok && in {
+			return f
+		}
+	}
+	return nil
+}
+
 // locate finds a path of the live server in the cut that holds it.
 func (w *World) locate(l catalog.Located) (string, snapshot.Tree) {
 	tree := w.trees[l.Unit]
@@ -150,6 +162,7 @@ func (w *World) measure(real, inside string, tree snapshot.Tree, p *catalog.Poin
 	s := &w.Source
 	s.Real, s.Path, s.tree = real, inside, tree
 	_, s.Cloner = tree.(snapshot.Cloner)
+	_, s.Fetcher = tree.(snapshot.Fetcher)
 	info, err := os.Stat(inside + "/.")
 	if err != nil {
 		return err

@@ -85,3 +85,9 @@ type Layered interface {
 	// Image is the file that the tree is read from; it is closed with the tree.
 	Image() *os.File
 }
+
+// Fetcher is a Tree whose files come from far away: it writes a file's content by itself, faster than it can be read through the tree, and
+// checks it. The target reads as zeros; inside is a path in the tree. The progress gets the bytes that are there.
+type Fetcher interface {
+	Fetch(ctx context.Context, inside string, target *os.File, progress func(done int64)) error
+}

@@ -106,18 +106,24 @@ func (t *tree) segments(ctx context.Context, n *repository.Node) ([]piece, error
 	return parts(ctx, t.repo, id, length)
 }
 
-// load reads a segment into data, chunk by chunk. It tells whether all of it is zeros.
-func (t *tree) load(ctx context.Context, s piece, data []byte) error {
+// load reads a segment into data, chunk by chunk, those that the seed holds from there. It tells how many bytes those were.
+func (t *tree) load(ctx context.Context, s piece, data []byte, seed *seed) (int64, error) {
 	chunks, err := parts(ctx, t.repo, s.Object, s.Length)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	seeded := int64(0)
 	for _, c := range chunks {
-		if err := t.chunk(ctx, c, data[c.Start:c.Start+c.Length]); err != nil {
-			return err
+		into := data[c.Start : c.Start+c.Length]
+		if seed.holds(c, s.Start+c.Start, into) {
+			seeded += c.Length
+			continue
+		}
+		if err := t.chunk(ctx, c, into); err != nil {
+			return seeded, err
 		}
 	}
-	return nil
+	return seeded, nil
 }
 
 func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
@@ -144,39 +150,48 @@ func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
 
 // Fetch writes a file to the target, several segments at once. Contents are authenticated when they are decrypted, so a byte that is not
 // the stored one is an error and never written.
-func (t *tree) Fetch(ctx context.Context, n *repository.Node, to repository.Target, progress func(int64)) error {
+func (t *tree) Fetch(ctx context.Context, n *repository.Node, to repository.Target, f repository.Fetching) error {
 	segments, err := t.segments(ctx, n)
 	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", n.Name, err)
 	}
+	seed := t.seed(f.Seed)
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
-	var buffers sync.Pool
-	buffers.New = func() any { b := make([]byte, segment); return &b }
 	for _, s := range segments {
 		group.Go(func() error {
 			if err := inner.Err(); err != nil {
 				return err
 			}
-			buffer := buffers.Get().(*[]byte)
-			defer buffers.Put(buffer)
-			data := (*buffer)[:s.Length]
-			if s.Length > segment {
-				data = make([]byte, s.Length)
+			seeded, err := t.fetch(inner, s, to, seed)
+			if err != nil {
+				return fmt.Errorf("cannot fetch %s at %d: %w", n.Name, s.Start, err)
 			}
-			if err := t.load(inner, s, data); err != nil {
-				return fmt.Errorf("cannot read %s at %d: %w", n.Name, s.Start, err)
-			}
-			if err := writeData(to, data, s.Start); err != nil {
-				return err
-			}
-			if progress != nil {
-				progress(s.Length)
+			if f.Progress != nil {
+				f.Progress(s.Length, seeded)
 			}
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// buffers are as long as a segment of ours.
+var buffers = sync.Pool{New: func() any { b := make([]byte, segment); return &b }}
+
+func (t *tree) fetch(ctx context.Context, s piece, to repository.Target, seed *seed) (int64, error) {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	data := *buffer
+	if s.Length > segment { // not cut by us
+		data = make([]byte, s.Length)
+	}
+	data = data[:s.Length]
+	seeded, err := t.load(ctx, s, data, seed)
+	if err != nil {
+		return 0, err
+	}
+	return seeded, writeData(to, data, s.Start)
 }
 
 // writeData writes what is not zero, so that holes stay holes.

@@ -33,7 +33,6 @@ type writer struct {
 	session repo.DirectRepositoryWriter
 	of      repository.Session
 	workers *semaphore.Weighted
-	buffers sync.Pool
 
 	zeros sync.Map // length in bytes -> object.ID of as many zeros
 
@@ -67,7 +66,6 @@ func (s *Store) Begin(ctx context.Context, of repository.Session) (repository.Wr
 	w.session = session
 	n := 2 * runtime.GOMAXPROCS(0) // one compresses while another waits for the disk or the store
 	w.workers = semaphore.NewWeighted(int64(n))
-	w.buffers.New = func() any { b := make([]byte, segment); return &b }
 	return w, nil
 }
 
@@ -167,9 +165,8 @@ func (w *writer) segment(ctx context.Context, f repository.File, p *piece, was *
 	if err != nil {
 		return err
 	}
-	buffer := w.buffers.Get().(*[]byte)
-	defer w.buffers.Put(buffer)
-	same := was != nil
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
 	for i := range chunks {
 		c := &chunks[i]
 		if c.Object != object.EmptyID && !f.Paranoid {
@@ -183,7 +180,6 @@ func (w *writer) segment(ctx context.Context, f repository.File, p *piece, was *
 		if f.Paranoid && kept[i] && id != c.Object {
 			return fmt.Errorf("the %d bytes at %d differ from the point before, although the file system says that they were not written since", c.Length, p.Start+c.Start)
 		}
-		same = same && id == c.Object
 		c.Object = id
 	}
 	p.Object, err = w.join(ctx, chunks, f.Name)

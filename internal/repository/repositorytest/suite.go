@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"slices"
+	atomics "sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func Run(t *testing.T, fresh func(testing.TB) repository.Store, again func(testi
 		{"hosts share a store", shared},
 		{"a description can be replaced", described},
 		{"a removed point is gone", removed},
+		{"a seed saves fetching", seeded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			store := fresh(t)
@@ -123,7 +125,7 @@ func fetch(t testing.TB, s repository.Store, p repository.Stored, name string) [
 	g := &target{make([]byte, n.Size)}
 	done := int64(0)
 	ch := make(chan int64, 1<<16)
-	must(t, tree.Fetch(t.Context(), n, g, func(b int64) { ch <- b }))
+	must(t, tree.Fetch(t.Context(), n, g, repository.Fetching{Progress: func(b, _ int64) { ch <- b }}))
 	close(ch)
 	for b := range ch {
 		done += b
@@ -370,5 +372,29 @@ func removed(t *testing.T, s repository.Store, _ func(testing.TB, string) reposi
 	}
 	if got := fetch(t, s, second, "data"); !bytes.Equal(got, data) {
 		t.Error("the point that took over the content of the removed one lost it")
+	}
+}
+
+func seeded(t *testing.T, s repository.Store, _ func(testing.TB, string) repository.Store) {
+	const pages = 10
+	data := Random(17, 9*mib+100)
+	clear(data[2*mib : 3*mib])
+	p, _, _ := store(t, s, 1, whole("data", data))
+	tree, err := s.Open(t.Context(), p)
+	must(t, err)
+	other, _ := changed(18, data, pages)
+	for name, c := range map[string]struct {
+		seed []byte
+		want int64
+	}{"an older version": {other, int64(len(data)) - pages*chunk}, "the same": {data, int64(len(data))}, "a part": {data[:4*mib], 4 * mib}, "nothing": {nil, 0}} {
+		g := &target{make([]byte, len(data))}
+		var sum atomics.Int64
+		must(t, tree.Fetch(t.Context(), entry(t, tree, "data"), g, repository.Fetching{Seed: bytes.NewReader(c.seed), Progress: func(_, b int64) { sum.Add(b) }}))
+		if !bytes.Equal(g.data, data) {
+			t.Errorf("%s: not what was put", name)
+		}
+		if sum.Load() != c.want {
+			t.Errorf("%s: %d bytes came from the seed, not %d", name, sum.Load(), c.want)
+		}
 	}
 }

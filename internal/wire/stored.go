@@ -1,0 +1,154 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/holdstill/holdstill/internal/browse"
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/mount"
+	"github.com/holdstill/holdstill/internal/repository"
+	"github.com/holdstill/holdstill/internal/snapshot"
+)
+
+// StoredProvider is the name of the cuts that a repository holds.
+const StoredProvider = "repository"
+
+// Stored is a point as the repository holds it: the same, with cuts that OpenStored opens.
+func Stored(p *catalog.Point) *catalog.Point {
+	out := *p
+	out.Snapshot = catalog.Snapshot{Provider: StoredProvider}
+	for _, l := range p.Paths {
+		if !slices.ContainsFunc(out.Snapshot.Refs, func(r snapshot.Ref) bool { return r.Unit == l.Unit }) {
+			out.Snapshot.Refs = append(out.Snapshot.Refs, snapshot.Ref{Provider: StoredProvider, Name: p.ID, Run: p.ID, Unit: l.Unit})
+		}
+	}
+	return &out
+}
+
+// FindStored finds a point in a repository.
+func FindStored(ctx context.Context, store repository.Store, id string) (repository.Stored, error) {
+	all, err := store.Points(ctx)
+	for _, s := range all {
+		if s.Point == id {
+			return s, nil
+		}
+	}
+	return repository.Stored{}, errors.Join(fmt.Errorf("%s: %w", id, repository.ErrNotThere), err)
+}
+
+// storedTree is a stored point as the tree of a cut: the names and attributes come through a private mount, the files' contents, where they
+// are wanted whole, from the repository itself.
+type storedTree struct {
+	view  *browse.View
+	tree  repository.Tree
+	seeds []Seed
+
+	mu    sync.Mutex
+	nodes map[string][]*repository.Node // entries of directories, by path
+}
+
+// Seed is a directory on this machine that may hold what is to be fetched.
+type Seed struct {
+	Real string // the directory of the live server that it once was
+	Dir  string
+}
+
+// OpenStored opens a stored point as a tree of files under their real paths.
+func OpenStored(ctx context.Context, store repository.Store, id string, seeds []Seed, log *slog.Logger) (snapshot.Tree, error) {
+	stored, err := FindStored(ctx, store, id)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := store.Open(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	view, err := browse.Private(ctx, tree, log)
+	if err != nil {
+		return nil, errors.Join(err, tree.Close(ctx))
+	}
+	return &storedTree{view: view, tree: tree, seeds: seeds, nodes: map[string][]*repository.Node{}}, nil
+}
+
+// Path is the mount.
+func (t *storedTree) Path() string { return t.view.Path() }
+
+// Locate is the real path below the mount.
+func (t *storedTree) Locate(real string) (string, error) { return path.Join(t.Path(), real), nil }
+
+// Close unmounts.
+func (t *storedTree) Close() error {
+	return errors.Join(t.view.Close(), t.tree.Close(context.Background()))
+}
+
+// Fetch writes a file of the tree, with what a seed holds of it.
+func (t *storedTree) Fetch(ctx context.Context, inside string, target *os.File, progress func(int64)) error {
+	real := "/" + strings.Trim(strings.TrimPrefix(inside, t.Path()), "/")
+	n, err := t.find(ctx, real)
+	if err != nil {
+		return fmt.Errorf("cannot fetch %s: %w", real, err)
+	}
+	f := repository.Fetching{Progress: func(done, _ int64) { progress(done) }}
+	if seed := t.seed(real); seed != nil {
+		defer seed.Close()
+		f.Seed = seed
+	}
+	return t.tree.Fetch(ctx, n, target, f)
+}
+
+// seed opens what may be an older version of a file.
+func (t *storedTree) seed(real string) *os.File {
+	for _, s := range t.seeds {
+		rel, in := mount.Below(s.Real, real)
+		if !in {
+			continue
+		}
+		if f, err := os.Open(path.Join(s.Dir, rel)); err == nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// find looks a path up in the repository, without the mount.
+func (t *storedTree) find(ctx context.Context, real string) (*repository.Node, error) {
+	at, err := t.tree.Root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	where := "/"
+	for name := range strings.SplitSeq(strings.Trim(real, "/"), "/") {
+		entries, err := t.entries(ctx, where, at)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(entries, func(n *repository.Node) bool { return n.Name == name })
+		if i < 0 {
+			return nil, fs.ErrNotExist
+		}
+		at, where = entries[i], path.Join(where, name)
+	}
+	return at, nil
+}
+
+func (t *storedTree) entries(ctx context.Context, where string, dir *repository.Node) ([]*repository.Node, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known, ok := t.nodes[where]; ok {
+		return known, nil
+	}
+	entries, err := t.tree.Entries(ctx, dir)
+	if err == nil {
+		t.nodes[where] = entries
+	}
+	return entries, err
+}
