@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 comma := ,
 MATRIX ?= $(filter-out mariadb-10.11,$(if $(HOLDSTILL_MATRIX),$(subst $(comma), ,$(HOLDSTILL_MATRIX)),mariadb-11.8 mysql-9.7 mysql-5.7))
 
-.PHONY: help build demo test unit faults lint bench servers install clean test-vm
+.PHONY: help build demo test unit faults lint bench servers stores install clean test-vm
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -26,10 +26,14 @@ demo: ## the whole scenario on three local servers, for real (root; Debian 12); 
 servers: ## fetch the servers of the test matrix beside the system
 	@for s in $(MATRIX); do scripts/fetch-server.sh $$s || exit 1; done
 
+stores: ## fetch the object stores of the tests beside the system
+	@scripts/fetch-stores.sh
+
 test: ## everything, on real servers and file systems (root; Debian 12)
 	@scripts/prereqs.sh test
 	@$(MAKE) --no-print-directory servers
 	@scripts/fetch-agent.sh
+	@$(MAKE) --no-print-directory stores
 	$(GO) vet ./... && $(GO) vet -tags fault ./...
 	$(GO) test -p 1 -timeout 60m $(TESTFLAGS) ./...
 

@@ -8,10 +8,10 @@ want=(mariadb-server mariadb-client btrfs-progs xfsprogs e2fsprogs iproute2 util
 case ${1:-demo} in
 demo) ;;
 # patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh. qemu-utils has the disk whose power
-# can be cut; qemu-guest-agent is a host that calls us.
+# can be cut; qemu-guest-agent is a host that calls us. openssh-server is a store of restore points, over SFTP.
 test)
-  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils qemu-guest-agent)
-  command -v npm >/dev/null || want+=(npm) # mysql-5.7 comes from there
+  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils qemu-guest-agent openssh-server openssh-client)
+  command -v npm >/dev/null || want+=(npm) # mysql-5.7 and azurite come from there, and node runs azurite
   ;;
 # the servers run inside of the machine
 vm) want=(qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs iproute2 util-linux) ;;
