@@ -23,18 +23,29 @@ func (s *Server) awaitWholeTransaction(ctx context.Context, q querier, channel s
 	if s.say.HalfReceived == "" {
 		return nil
 	}
+	half := ""
 	for {
 		rows, err := query(ctx, q, fmt.Sprintf(s.say.HalfReceived, Quote(channel)))
-		if err != nil || len(rows) == 0 {
+		if err == nil && len(rows) == 0 {
+			return nil
+		}
+		if err == nil {
+			half = rows[0].first("gtid")
+			err = pause(ctx, threadsPause)
+		}
+		if half != "" && ctx.Err() != nil {
+			return s.halfReceived(half)
+		}
+		if err != nil {
 			return err
 		}
-		if pause(ctx, threadsPause) != nil {
-			return &hinted{
-				fmt.Errorf("%w: the applier is in the middle of the transaction %s, of which the receiver has only a part; it was not told to stop",
-					database.ErrBusy, rows[0].first("gtid")),
-				"see with " + s.say.ReplicaStatus + " that the receiver runs and reaches its source",
-			}
-		}
+	}
+}
+
+func (s *Server) halfReceived(gtid string) error {
+	return &hinted{
+		fmt.Errorf("%w: the applier is in the middle of the transaction %s, of which the receiver has only a part; it was not told to stop", database.ErrBusy, gtid),
+		"see with " + s.say.ReplicaStatus + " that the receiver runs and reaches its source",
 	}
 }
 

@@ -67,10 +67,12 @@ var changes = []struct {
 		s.UsesTables = `SELECT DISTINCT t.PROCESSLIST_ID AS id FROM performance_schema.threads t JOIN performance_schema.metadata_locks m
 			ON m.OWNER_THREAD_ID = t.THREAD_ID WHERE m.OBJECT_TYPE IN ('TABLE', 'GLOBAL') AND m.LOCK_STATUS = 'GRANTED'
 			AND t.PROCESSLIST_ID IN (%s)`
-		s.HalfReceived = `SELECT c.QUEUEING_TRANSACTION AS gtid FROM performance_schema.replication_connection_status c
-			JOIN performance_schema.replication_applier_status_by_coordinator a
-			ON a.CHANNEL_NAME = c.CHANNEL_NAME AND a.PROCESSING_TRANSACTION = c.QUEUEING_TRANSACTION
-			WHERE c.CHANNEL_NAME = %s AND c.QUEUEING_TRANSACTION <> ''`
+		// the receiver forgets what it was at when it is stopped; the coordinator then waits in the middle of it
+		s.HalfReceived = `SELECT a.PROCESSING_TRANSACTION AS gtid FROM performance_schema.replication_applier_status_by_coordinator a
+			JOIN performance_schema.replication_connection_status c ON c.CHANNEL_NAME = a.CHANNEL_NAME
+			LEFT JOIN performance_schema.threads t ON t.THREAD_ID = a.THREAD_ID
+			WHERE a.CHANNEL_NAME = %s AND a.PROCESSING_TRANSACTION <> '' AND
+			(a.PROCESSING_TRANSACTION = c.QUEUEING_TRANSACTION OR t.PROCESSLIST_STATE LIKE '%%has read all relay log%%')`
 	}},
 	{family.V(8, 0, 22), func(s *family.Statements) {
 		s.ReplicaStatus, s.ReplicaHosts = "SHOW REPLICA STATUS", "SHOW REPLICAS"

@@ -19,33 +19,76 @@ import (
 	"github.com/holdstill/holdstill/internal/lab/labtest"
 )
 
-// TestStopInHalfATransaction: the connection to the source breaks in the middle of a transaction, and the applier is stopped right then.
-// MySQL's STOP REPLICA SQL_THREAD waits for the rest of what the parallel applier has begun, and keeps the receiver from connecting anew
-// meanwhile, so that it never comes: for 60 s nothing happens, no KILL is heard, and then the applier stops with an error.
+// TestStopInHalfATransaction: the receiver has only a part of the transaction that the applier has begun, and the applier is stopped right
+// then. MySQL's STOP REPLICA SQL_THREAD waits for the rest, and keeps a receiver that has lost its source from connecting anew meanwhile,
+// so that it never comes: for 60 s nothing happens, no KILL is heard, and then the applier stops with an error.
 func TestStopInHalfATransaction(t *testing.T) {
-	source, replica := halfReceived(t)
-	s, err := mysql.Open(t.Context(), database.Endpoint{Socket: replica.Socket})
-	must(t, err)
-	facts, err := s.Facts(t.Context())
-	must(t, err)
-	step := s.StopReplication(facts, database.Applier)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	begun := time.Now()
-	_, err = step.Act(ctx)
-	t.Logf("after %v: %v", time.Since(begun), err)
-	if !errors.Is(err, database.ErrBusy) || time.Since(begun) > 5*time.Second {
-		t.Errorf("after %v, with a patience of 2 s: %v", time.Since(begun), err)
+	for what, cut := range map[string]func(t *testing.T, source, replica *lab.Server) (mend func()){
+		"the receiver connects anew": loseSource, "the receiver is stopped": stopReceiver,
+	} {
+		t.Run(what, func(t *testing.T) {
+			source, replica := pair(t)
+			mend := halfReceived(t, source, replica, cut)
+			s, err := mysql.Open(t.Context(), database.Endpoint{Socket: replica.Socket})
+			must(t, err)
+			facts, err := s.Facts(t.Context())
+			must(t, err)
+			step := s.StopReplication(facts, database.Applier)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			begun := time.Now()
+			_, err = step.Act(ctx)
+			t.Logf("after %v: %v", time.Since(begun), err)
+			if !errors.Is(err, database.ErrBusy) || time.Since(begun) > 5*time.Second {
+				t.Errorf("after %v, with a patience of 2 s: %v", time.Since(begun), err)
+			}
+			begun = time.Now()
+			must(t, step.Undo(t.Context()))
+			if t.Logf("taken back after %v", time.Since(begun)); time.Since(begun) > 2*time.Second {
+				t.Error("it was told to stop")
+			}
+			applies(t, replica)
+			mend()
+			until(t, "the whole transaction", 90*time.Second, func() bool {
+				n, _ := replica.Value(t.Context(), "SELECT COUNT(*) FROM big.t")
+				return n == "10"
+			})
+		})
 	}
-	must(t, syscall.Kill(source.PID(), syscall.SIGCONT))
-	begun = time.Now()
-	must(t, step.Undo(t.Context()))
-	t.Logf("taken back after %v", time.Since(begun))
-	applies(t, replica)
-	until(t, "the whole transaction", 90*time.Second, func() bool {
-		n, _ := replica.Value(t.Context(), "SELECT COUNT(*) FROM big.t")
-		return n == "10"
+}
+
+// halfReceived cuts the receiver off in the middle of a transaction.
+func halfReceived(t *testing.T, source, replica *lab.Server, cut func(t *testing.T, source, replica *lab.Server) func()) (mend func()) {
+	t.Helper()
+	must(t, source.Exec(t.Context(), "CREATE DATABASE big", "CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, filling LONGBLOB)"))
+	before := received(t, replica)
+	insert := "INSERT INTO big.t (filling) VALUES (REPEAT('x', 4000000))"
+	go func() {
+		_ = source.Exec(context.Background(), slices.Concat([]string{"BEGIN"}, slices.Repeat([]string{insert}, 10), []string{"COMMIT"})...)
+	}()
+	until(t, "the first rows", 30*time.Second, func() bool { return received(t, replica) > before })
+	return cut(t, source, replica)
+}
+
+// loseSource stops the source's process until the receiver has given it up and tries to connect anew.
+func loseSource(t *testing.T, source, replica *lab.Server) (mend func()) {
+	t.Helper()
+	must(t, syscall.Kill(source.PID(), syscall.SIGSTOP))
+	mend = func() { _ = syscall.Kill(source.PID(), syscall.SIGCONT) }
+	t.Cleanup(mend)
+	until(t, "the receiver to connect anew", 30*time.Second, func() bool {
+		state, err := replica.Value(t.Context(), "SELECT PROCESSLIST_STATE FROM performance_schema.threads WHERE NAME = 'thread/sql/replica_io'")
+		must(t, err)
+		return strings.HasPrefix(state, "Reconnecting")
 	})
+	return mend
+}
+
+func stopReceiver(t *testing.T, _, replica *lab.Server) (mend func()) {
+	t.Helper()
+	must(t, replica.Exec(t.Context(), "STOP REPLICA IO_THREAD"))
+	time.Sleep(200 * time.Millisecond) // the applier reads what there is
+	return func() { must(t, replica.Exec(t.Context(), "START REPLICA IO_THREAD")) }
 }
 
 // TestStopThatWaits: a worker of the parallel applier waits for a lock of somebody else, and STOP REPLICA with it, for as long as that
@@ -136,28 +179,6 @@ func pair(t *testing.T) (source, replica *lab.Server) {
 	}
 	source, replica = start("source"), start("replica")
 	must(t, lab.Replicate(t.Context(), source, replica, lab.ReplicateOptions{GTID: true}))
-	return source, replica
-}
-
-// halfReceived makes a replica whose parallel applier is in the middle of a transaction of which the receiver has only the beginning. The
-// source stands still (SIGSTOP) until the receiver has given it up and tries to connect anew.
-func halfReceived(t *testing.T) (source, replica *lab.Server) {
-	t.Helper()
-	source, replica = pair(t)
-	must(t, source.Exec(t.Context(), "CREATE DATABASE big", "CREATE TABLE big.t (id INT AUTO_INCREMENT PRIMARY KEY, filling LONGBLOB)"))
-	before := received(t, replica)
-	insert := "INSERT INTO big.t (filling) VALUES (REPEAT('x', 4000000))"
-	go func() {
-		_ = source.Exec(context.Background(), slices.Concat([]string{"BEGIN"}, slices.Repeat([]string{insert}, 10), []string{"COMMIT"})...)
-	}()
-	until(t, "the first rows", 30*time.Second, func() bool { return received(t, replica) > before })
-	must(t, syscall.Kill(source.PID(), syscall.SIGSTOP))
-	t.Cleanup(func() { _ = syscall.Kill(source.PID(), syscall.SIGCONT) })
-	until(t, "the receiver to connect anew", 30*time.Second, func() bool {
-		state, err := replica.Value(t.Context(), "SELECT PROCESSLIST_STATE FROM performance_schema.threads WHERE NAME = 'thread/sql/replica_io'")
-		must(t, err)
-		return strings.HasPrefix(state, "Reconnecting")
-	})
 	return source, replica
 }
 
