@@ -18,6 +18,7 @@ import (
 	"github.com/holdstill/holdstill/internal/holder"
 	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/ship"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/take"
 	"github.com/holdstill/holdstill/internal/undo"
@@ -39,7 +40,10 @@ func (a *app) backup() *cobra.Command {
 		Short: "Take one restore point",
 		Long: `Backup holds the server still for as long as the storage needs to cut a snapshot, and records a restore point with its
 exact replication position. What it finds (read-only, replication threads, the service) is what it puts back. If the
-server is too busy to be held inside --max-stall, it waits and tries again, and gives up with nothing changed.`,
+server is too busy to be held inside --max-stall, it waits and tries again, and gives up with nothing changed.
+
+Where this machine has a repository, the point is then shipped there, while the server works on: only what the file system says
+that changed since the last point is read. If that fails the point stays, on this machine.`,
 		Example: `  holdstill backup
   holdstill backup shop --mode cold
   holdstill backup shop --max-stall 500ms --json
@@ -54,7 +58,7 @@ server is too busy to be held inside --max-stall, it waits and tries again, and 
 			if err != nil {
 				return err
 			}
-			return a.runBackup(cmd.Context(), i, policy, f.dryRun)
+			return a.runBackup(cmd.Context(), i, policy, f)
 		},
 	}
 	flags := cmd.Flags()
@@ -63,7 +67,7 @@ server is too busy to be held inside --max-stall, it waits and tries again, and 
 	flags.DurationVar(&f.maxStall, "max-stall", 0, "the longest time that commits may block (default: the configuration's, else 5s)")
 	flags.DurationVar(&f.patience, "patience", 0, "how long to wait for a quiet moment (default: the configuration's, else 1m)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the plan and its reasons, change nothing")
-	flags.BoolVar(&f.noShip, "no-ship", false, "keep the point on this machine only (there is no repository yet, so this is always so)")
+	flags.BoolVar(&f.noShip, "no-ship", false, "keep the point on this machine only; holdstill points ship sends it later")
 	flags.BoolVar(&f.dump, "dump", false, "make per-table dumps from the point")
 	_ = flags.MarkHidden("dump")
 	return cmd
@@ -103,29 +107,42 @@ func (f backupFlags) policy(i *config.Instance) (plan.Policy, error) {
 	return p, nil
 }
 
-func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Policy, dryRun bool) error {
-	if dryRun {
+func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Policy, f backupFlags) error {
+	if f.dryRun {
 		return a.printDryRun(ctx, i, policy)
 	}
-	held, err := lock.Take(a.dirs.Run, i.Name)
-	if err != nil {
-		return err
-	}
-	defer held.Close()
-	if _, err := a.takeBack(ctx, i.Name); err != nil {
-		return err
-	}
-	point, err := a.takePoint(ctx, i, policy, alone())
+	point, err := a.locked(ctx, i, policy)
 	if point == nil {
 		return err
+	}
+	var shipped *ship.Result
+	var shipping error
+	if err == nil && !f.noShip {
+		point, shipped, shipping = a.shipAfter(ctx, point)
 	}
 	if err := errors.Join(a.printPoint(point), recorded(err)); err != nil {
 		return err
 	}
+	if shipped != nil && !a.json {
+		a.printShipped(point, shipped)
+	}
 	if !point.Consistency.Meets(policy.Require) {
 		return fmt.Errorf("%w: point %s is %s, not %s: %s", errBelow, point.ID, point.Consistency, policy.Require, point.ConsistencyReason)
 	}
-	return nil
+	return shipping
+}
+
+// locked takes a point while no other run has the instance.
+func (a *app) locked(ctx context.Context, i *config.Instance, policy plan.Policy) (*catalog.Point, error) {
+	held, err := lock.Take(a.dirs.Run, i.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
+	if _, err := a.takeBack(ctx, i.Name); err != nil {
+		return nil, err
+	}
+	return a.takePoint(ctx, i, policy, alone())
 }
 
 func (a *app) printDryRun(ctx context.Context, i *config.Instance, policy plan.Policy) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/fault"
 	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/plan"
+	"github.com/holdstill/holdstill/internal/repository"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -31,19 +34,14 @@ func (a *app) points() *cobra.Command {
 		RunE: a.group,
 	}
 	var instance string
+	var here, all, paranoid bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the restore points, newest last", Args: exactly(0), Example: "  holdstill points list --instance shop --json",
-		RunE: func(*cobra.Command, []string) error { return a.listPoints(instance) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.listPoints(cmd.Context(), instance, here) },
 	}
 	show := &cobra.Command{
 		Use: "show POINT", Short: "Show one restore point (an id, a unique prefix, latest, latest~1, ...)", Args: exactly(1), Example: "  holdstill points show latest",
-		RunE: func(_ *cobra.Command, args []string) error {
-			point, err := a.catalogue().Find(args[0], instance)
-			if err != nil {
-				return err
-			}
-			return a.printPoint(point)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.showPoint(cmd.Context(), args[0], instance) },
 	}
 	rm := &cobra.Command{
 		Use: "rm POINT", Short: "Remove a restore point and its snapshots", Args: exactly(1), Example: "  holdstill points rm latest~3",
@@ -51,14 +49,31 @@ func (a *app) points() *cobra.Command {
 	}
 	pin := &cobra.Command{
 		Use: "pin POINT", Short: "Keep a restore point from being removed", Args: exactly(1), Example: "  holdstill points pin latest",
-		RunE: func(_ *cobra.Command, args []string) error { return a.pinPoint(args[0], instance, true) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.pinPoint(cmd.Context(), args[0], instance, true)
+		},
 	}
 	unpin := &cobra.Command{
 		Use: "unpin POINT", Short: "Let a restore point be removed again", Args: exactly(1), Example: "  holdstill points unpin latest",
-		RunE: func(_ *cobra.Command, args []string) error { return a.pinPoint(args[0], instance, false) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.pinPoint(cmd.Context(), args[0], instance, false)
+		},
 	}
+	ship := &cobra.Command{
+		Use: "ship [POINT]", Short: "Send a restore point, or --all that are not there yet, to the repository", Args: atMost(1),
+		Example: "  holdstill points ship latest\n  holdstill points ship --all",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all == (len(args) == 1) {
+				return usagef("name a point, or say --all")
+			}
+			return a.ship(cmd.Context(), strings.Join(args, ""), instance, all, paranoid)
+		},
+	}
+	ship.Flags().BoolVar(&all, "all", false, "every point of this machine that the repository does not hold")
+	ship.Flags().BoolVar(&paranoid, "paranoid", false, "read everything, and fail if the file system was wrong about what changed")
+	list.Flags().BoolVar(&here, "local", false, "do not ask the repository")
 	cmd.PersistentFlags().StringVar(&instance, "instance", "", "only the points of this instance")
-	cmd.AddCommand(list, show, rm, pin, unpin)
+	cmd.AddCommand(list, show, ship, rm, pin, unpin)
 	return cmd
 }
 
@@ -75,7 +90,38 @@ func (a *app) earlier(instance string, p *plan.Plan) []catalog.Window {
 	return out
 }
 
-func (a *app) listPoints(instance string) error {
+// showPoint asks the repository where this machine does not know the point.
+func (a *app) showPoint(ctx context.Context, name, instance string) error {
+	s := &stock{app: a}
+	defer s.close()
+	point, err := a.find(ctx, s, name, instance)
+	if err != nil {
+		return err
+	}
+	return a.printPoint(point)
+}
+
+// refresh brings in what other hosts shipped; that it cannot is no reason not to list what is known.
+func (a *app) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, brief)
+	defer cancel()
+	store, err := a.openStore(ctx)
+	if errors.Is(err, wire.ErrNoRepository) {
+		return
+	}
+	if err == nil {
+		_, err = a.importPoints(ctx, store)
+		err = errors.Join(err, store.Close(context.WithoutCancel(ctx)))
+	}
+	if err != nil {
+		a.log.Warn("the repository could not be asked, so points of other machines may be missing: " + err.Error())
+	}
+}
+
+func (a *app) listPoints(ctx context.Context, instance string, here bool) error {
+	if !here {
+		a.refresh(ctx)
+	}
 	points, err := a.catalogue().List(instance)
 	if a.json {
 		if err != nil {
@@ -88,13 +134,16 @@ func (a *app) listPoints(instance string) error {
 		return err
 	}
 	t := newTable(a.stdout)
-	t.row("POINT", "INSTANCE", "TAKEN (UTC)", "ROLE", "MODE", "CONSISTENCY", "STALL", "SIZE", "STATUS")
+	t.row("POINT", "HOST", "INSTANCE", "TAKEN (UTC)", "ROLE", "MODE", "CONSISTENCY", "STALL", "SIZE", "STATUS")
 	for _, p := range points {
 		status := string(p.Status)
+		if len(p.Snapshot.Refs) == 0 && p.Repository != nil {
+			status += ", not here"
+		}
 		if p.Pinned {
 			status += ", pinned"
 		}
-		t.row(p.ID, p.Instance, p.TakenAt.Format("2006-01-02 15:04:05"), string(p.Role), string(p.Mode), string(p.Consistency),
+		t.row(p.ID, p.Host, p.Instance, p.TakenAt.Format("2006-01-02 15:04:05"), string(p.Role), string(p.Mode), string(p.Consistency),
 			millis(p.Window.StallMS), humanize.IBytes(uint64(p.SizeBytes)), status)
 	}
 	t.flush()
@@ -140,6 +189,12 @@ func (a *app) printPoint(p *catalog.Point) error {
 	for _, r := range p.Snapshot.Refs {
 		t.row("snapshot", r.Provider+" "+r.Name)
 	}
+	if r := p.Repository; r != nil {
+		t.row("repository", fmt.Sprintf("%s, %s read, %s sent", r.ID, humanize.IBytes(uint64(r.ReadBytes)), humanize.IBytes(uint64(r.NewBytes))))
+	}
+	for _, l := range p.Paths {
+		t.row("holds", printable(string(l.Purpose)+" "+l.Place.Real))
+	}
 	t.flush()
 	printWarnings(w, p.Warnings)
 	return nil
@@ -158,20 +213,56 @@ func consistency(p *catalog.Point) string {
 	return color.YellowString(string(p.Consistency))
 }
 
-// removePoint destroys the snapshots first and forgets the point last: a kill in between leaves a point that can be removed again.
+// removePoint marks the point, takes it out of the repository, destroys the snapshots and forgets it last: a kill in between leaves a point
+// that can be removed again, and never one that is listed and gone.
 func (a *app) removePoint(ctx context.Context, name, instance string) error {
-	p, held, err := a.ownPoint(name, instance)
+	p, release, err := a.ownPoint(name, instance)
 	if err != nil {
 		return err
 	}
-	defer held.Close()
+	defer release()
 	if p.Pinned {
 		return withHint{usagef("point %s is pinned", p.ID), "holdstill points unpin " + p.ID}
+	}
+	s := &stock{app: a}
+	defer s.close()
+	if err := a.remove(ctx, s, p); err != nil {
+		return err
+	}
+	return a.say(map[string]any{"removed": p.ID}, "removed point %s", p.ID)
+}
+
+func (a *app) remove(ctx context.Context, s *stock, p *catalog.Point) error {
+	var store repository.Store
+	if p.Repository != nil {
+		var err error
+		if store, err = s.open(ctx); err != nil {
+			return fmt.Errorf("cannot remove the point %s from the repository: %w", p.ID, err)
+		}
 	}
 	p.Status = catalog.Expired
 	if err := a.catalogue().Put(p); err != nil {
 		return err
 	}
+	if err := fault.At("remove.marked"); err != nil {
+		return err
+	}
+	if store != nil {
+		if err := store.Remove(ctx, repository.Stored{Description: repository.Description{Point: p.ID}, Handle: p.Repository.ID}); err != nil {
+			return err
+		}
+	}
+	if err := fault.At("remove.unlisted"); err != nil {
+		return err
+	}
+	if err := a.destroyCuts(ctx, p); err != nil {
+		return err
+	}
+	return a.catalogue().Forget(p.ID)
+}
+
+// destroyCuts removes the snapshots of a point.
+func (a *app) destroyCuts(ctx context.Context, p *catalog.Point) error {
 	for _, ref := range p.Snapshot.Refs {
 		provider, err := wire.ProviderNamed(ref.Provider)
 		if err != nil {
@@ -181,14 +272,11 @@ func (a *app) removePoint(ctx context.Context, name, instance string) error {
 			return fmt.Errorf("cannot remove the snapshot %s of point %s: %w", ref.Name, p.ID, err)
 		}
 	}
-	if err := a.catalogue().Forget(p.ID); err != nil {
-		return err
-	}
-	return a.say(map[string]any{"removed": p.ID}, "removed point %s", p.ID)
+	return nil
 }
 
-// ownPoint finds a point, locks its instance, and reads it again: it may have changed while nobody held the lock.
-func (a *app) ownPoint(name, instance string) (*catalog.Point, *lock.Lock, error) {
+// ownPoint finds a point, locks its instance and its shipping, and reads it again: it may have changed while nobody held the locks.
+func (a *app) ownPoint(name, instance string) (*catalog.Point, func(), error) {
 	p, err := a.catalogue().Find(name, instance)
 	if err != nil {
 		return nil, nil, err
@@ -197,27 +285,57 @@ func (a *app) ownPoint(name, instance string) (*catalog.Point, *lock.Lock, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if p, err = a.catalogue().Find(p.ID, ""); err != nil {
+	shipping, err := a.shipLock(p.Instance)
+	if err != nil {
 		_ = held.Close()
+		return nil, nil, fmt.Errorf("points of %s are being shipped: %w", p.Instance, err)
+	}
+	release := func() { _, _ = shipping.Close(), held.Close() }
+	if p, err = a.catalogue().Find(p.ID, ""); err != nil {
+		release()
 		return nil, nil, err
 	}
-	return p, held, nil
+	return p, release, nil
 }
 
-func (a *app) pinPoint(name, instance string, pinned bool) error {
-	p, held, err := a.ownPoint(name, instance)
+func (a *app) pinPoint(ctx context.Context, name, instance string, pinned bool) error {
+	p, release, err := a.ownPoint(name, instance)
 	if err != nil {
 		return err
 	}
-	defer held.Close()
+	defer release()
 	p.Pinned = pinned
 	if err := a.catalogue().Put(p); err != nil {
 		return err
+	}
+	if p.Repository != nil {
+		if err := a.describe(ctx, p); err != nil {
+			return fmt.Errorf("point %s is changed on this machine, but not in the repository: %w", p.ID, err)
+		}
 	}
 	if a.json {
 		return a.printJSON(p)
 	}
 	return a.say(nil, "point %s is %s", p.ID, map[bool]string{true: "pinned", false: "no longer pinned"}[pinned])
+}
+
+// describe tells the repository what changed about a point.
+func (a *app) describe(ctx context.Context, p *catalog.Point) error {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }()
+	d, err := wire.Describe(p)
+	if err != nil {
+		return err
+	}
+	stored, err := store.Describe(ctx, repository.Stored{Description: d, Handle: p.Repository.ID}, d)
+	if err != nil {
+		return err
+	}
+	p.Repository.ID = stored.Handle
+	return a.catalogue().Put(p)
 }
 
 // say prints one sentence, or the document where JSON was asked for.

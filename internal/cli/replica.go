@@ -45,14 +45,16 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, f *copyFlags, n
 	if r.Datadir == "" {
 		return usagef("say where: --datadir DIR")
 	}
-	point, err := a.catalogue().Find(name, f.instance)
+	s := &stock{app: a}
+	defer s.close()
+	point, err := a.find(ctx, s, name, f.instance)
 	if err != nil {
 		return err
 	}
 	if err := needsServer(point); err != nil {
 		return err
 	}
-	r.Point, r.Claims = point, filepath.Join(a.dirs.State, "replicas")
+	r.Claims = filepath.Join(a.dirs.State, "replicas")
 	// A replica's point knows the account that it replicates with, in the copy; a source's knows none.
 	if i, err := a.instance(ctx, []string{point.Instance}); err == nil && r.SourceClientOptionFile == "" && len(point.Sources) == 0 {
 		r.SourceClientOptionFile = i.Replication.ClientOptionFile
@@ -62,11 +64,11 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, f *copyFlags, n
 		return err
 	}
 	defer done()
-	deps, account, err := a.restoring(ctx, point, f.disks, false)
+	deps, account, err := a.restoring(ctx, s, f, &point, run.ID, false)
 	if err != nil {
 		return err
 	}
-	r.Account = account
+	r.Point, r.Account = point, account
 	result, err := replica.Make(ctx, run, r, deps)
 	var behind *replica.NotCaughtUp
 	if err != nil && !errors.As(err, &behind) {

@@ -24,6 +24,8 @@ import (
 type copyFlags struct {
 	instance string
 	disks    []string
+	from     string
+	seeds    []string
 	request  restore.Request
 }
 
@@ -31,6 +33,8 @@ func (f *copyFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.instance, "instance", "", "of which instance, where POINT is latest")
 	flags.StringArrayVar(&f.disks, "disk", nil, "[MOUNTPOINT=]WHERE: of a point whose snapshot a host took, the disk, image or mounted directory where it is attached now")
+	flags.StringVar(&f.from, "from", "", "local or repository: which copy of the point to use (default: this machine's snapshot if it has one)")
+	flags.StringArrayVar(&f.seeds, "seed", nil, "a directory with an older version of the data: what it holds is not fetched from the repository again")
 	flags.StringVar(&f.request.Datadir, "datadir", "", "the new data directory, absent or empty")
 	flags.StringVar(&f.request.ConfigDir, "config-dir", "", "where my.cnf goes (default: the data directory's name with .conf)")
 	flags.IntVar(&f.request.Port, "port", 0, "TCP port of the new server (default: the point's if free, else the next free one)")
@@ -45,13 +49,14 @@ func (a *app) restore() *cobra.Command {
 		Use:   "restore POINT",
 		Short: "Make a data directory, and a running server, from a restore point",
 		Long: `Restore puts the files of a point into a new data directory: at once where the file system can clone, else by copying
-them. It boots the copy once without network and replication, so that recovery can finish, checks that it stands at the
+them; where this machine has no snapshot of the point, they come from the repository. It boots the copy once without network and replication, so that recovery can finish, checks that it stands at the
 recorded position, and with --start leaves a server running there. Replication stays off: for a replica, use replica.
 
 --in-place puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.`,
 		Example: `  holdstill restore latest --datadir /srv/restored --start
   holdstill restore 20261122-130000 --datadir /srv/check --config-dir /srv/check.conf
-  holdstill restore latest --instance shop --in-place`,
+  holdstill restore latest --instance shop --in-place
+  holdstill restore latest --from repository --datadir /srv/restored --seed /srv/old-data`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runRestore(cmd.Context(), f, args[0]) },
 	}
@@ -66,8 +71,10 @@ recorded position, and with --start leaves a server running there. Replication s
 
 func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 	r := f.request
+	s := &stock{app: a}
+	defer s.close()
 	var err error
-	if r.Point, err = a.catalogue().Find(name, f.instance); err != nil {
+	if r.Point, err = a.find(ctx, s, name, f.instance); err != nil {
 		return err
 	}
 	if err := needsServer(r.Point); err != nil {
@@ -90,7 +97,7 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 		return err
 	}
 	defer done()
-	deps, account, err := a.restoring(ctx, r.Point, f.disks, r.InPlace)
+	deps, account, err := a.restoring(ctx, s, f, &r.Point, run.ID, r.InPlace)
 	if err != nil {
 		return err
 	}
@@ -172,13 +179,22 @@ func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), er
 	}, nil
 }
 
-// restoring gathers what a restore needs; account is how one logs in to the copy: as to the instance, if it is configured.
-func (a *app) restoring(ctx context.Context, p *catalog.Point, disks []string, inPlace bool) (restore.Deps, database.Endpoint, error) {
-	where, err := attached(p, disks)
-	if err != nil {
-		return restore.Deps{}, database.Endpoint{}, err
+// restoring gathers what a restore needs, and decides which copy of the point it reads; account is how one logs in to the copy: as to the
+// instance, if it is configured.
+func (a *app) restoring(ctx context.Context, s *stock, f *copyFlags, point **catalog.Point, run string, inPlace bool) (restore.Deps, database.Endpoint, error) {
+	deps := restore.Deps{Connect: wire.Pool, Progress: a.progress(), Log: a.log}
+	p := *point
+	where, err := attached(p, f.disks)
+	if err == nil {
+		err = from(f.from).check()
 	}
-	deps := restore.Deps{Open: wire.OpenAt(where), Connect: wire.Pool, Progress: a.progress(), Log: a.log}
+	if err == nil {
+		*point, err = a.source(ctx, p, from(f.from), wire.OpenAt(where))
+	}
+	if err != nil {
+		return deps, database.Endpoint{}, err
+	}
+	deps.Open = s.opening(wire.OpenAt(where), seeds(p, f.seeds, inPlace, run))
 	i, err := a.instance(ctx, []string{p.Instance})
 	if errors.Is(err, errNoInstance) && !inPlace {
 		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket
@@ -197,17 +213,17 @@ func (a *app) restoring(ctx context.Context, p *catalog.Point, disks []string, i
 	if err != nil {
 		return deps, account, err
 	}
-	s, err := wire.Service(i, &database.Facts{Process: p.Process})
+	own, err := wire.Service(i, &database.Facts{Process: p.Process})
 	if err != nil {
 		return deps, account, err
 	}
 	// The instance is stopped (restore makes sure), so there is no process from before.
 	deps.StartService = func(ctx context.Context) error {
-		return s.Up(ctx, service.Process{}, func(ctx context.Context) error { return wire.Ping(ctx, endpoint) })
+		return own.Up(ctx, service.Process{}, func(ctx context.Context) error { return wire.Ping(ctx, endpoint) })
 	}
-	deps.StopCommand = s.StopCommand()
+	deps.StopCommand = own.StopCommand()
 	deps.StopService = func(ctx context.Context) error {
-		return s.Down(ctx, wire.ServerProcess(ctx, endpoint))
+		return own.Down(ctx, wire.ServerProcess(ctx, endpoint))
 	}
 	return deps, account, nil
 }

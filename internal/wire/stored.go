@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/browse"
 	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/hostname"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/repository"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -45,9 +47,9 @@ func FindStored(ctx context.Context, store repository.Store, id string) (reposit
 	return repository.Stored{}, errors.Join(fmt.Errorf("%s: %w", id, repository.ErrNotThere), err)
 }
 
-// storedTree is a stored point as the tree of a cut: the names and attributes come through a private mount, the files' contents, where they
+// StoredTree is a stored point as the tree of a cut: the names and attributes come through a private mount, the files' contents, where they
 // are wanted whole, from the repository itself.
-type storedTree struct {
+type StoredTree struct {
 	view  *browse.View
 	tree  repository.Tree
 	seeds []Seed
@@ -63,7 +65,7 @@ type Seed struct {
 }
 
 // OpenStored opens a stored point as a tree of files under their real paths.
-func OpenStored(ctx context.Context, store repository.Store, id string, seeds []Seed, log *slog.Logger) (snapshot.Tree, error) {
+func OpenStored(ctx context.Context, store repository.Store, id string, seeds []Seed, log *slog.Logger) (*StoredTree, error) {
 	stored, err := FindStored(ctx, store, id)
 	if err != nil {
 		return nil, err
@@ -76,22 +78,22 @@ func OpenStored(ctx context.Context, store repository.Store, id string, seeds []
 	if err != nil {
 		return nil, errors.Join(err, tree.Close(ctx))
 	}
-	return &storedTree{view: view, tree: tree, seeds: seeds, nodes: map[string][]*repository.Node{}}, nil
+	return &StoredTree{view: view, tree: tree, seeds: seeds, nodes: map[string][]*repository.Node{}}, nil
 }
 
 // Path is the mount.
-func (t *storedTree) Path() string { return t.view.Path() }
+func (t *StoredTree) Path() string { return t.view.Path() }
 
 // Locate is the real path below the mount.
-func (t *storedTree) Locate(real string) (string, error) { return path.Join(t.Path(), real), nil }
+func (t *StoredTree) Locate(real string) (string, error) { return path.Join(t.Path(), real), nil }
 
 // Close unmounts.
-func (t *storedTree) Close() error {
+func (t *StoredTree) Close() error {
 	return errors.Join(t.view.Close(), t.tree.Close(context.Background()))
 }
 
 // Fetch writes a file of the tree, with what a seed holds of it.
-func (t *storedTree) Fetch(ctx context.Context, inside string, target *os.File, progress func(int64)) error {
+func (t *StoredTree) Fetch(ctx context.Context, inside string, target *os.File, progress func(int64)) error {
 	real := "/" + strings.Trim(strings.TrimPrefix(inside, t.Path()), "/")
 	n, err := t.find(ctx, real)
 	if err != nil {
@@ -106,7 +108,7 @@ func (t *storedTree) Fetch(ctx context.Context, inside string, target *os.File, 
 }
 
 // seed opens what may be an older version of a file.
-func (t *storedTree) seed(real string) *os.File {
+func (t *StoredTree) seed(real string) *os.File {
 	for _, s := range t.seeds {
 		rel, in := mount.Below(s.Real, real)
 		if !in {
@@ -120,7 +122,7 @@ func (t *storedTree) seed(real string) *os.File {
 }
 
 // find looks a path up in the repository, without the mount.
-func (t *storedTree) find(ctx context.Context, real string) (*repository.Node, error) {
+func (t *StoredTree) find(ctx context.Context, real string) (*repository.Node, error) {
 	at, err := t.tree.Root(ctx)
 	if err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ func (t *storedTree) find(ctx context.Context, real string) (*repository.Node, e
 	return at, nil
 }
 
-func (t *storedTree) entries(ctx context.Context, where string, dir *repository.Node) ([]*repository.Node, error) {
+func (t *StoredTree) entries(ctx context.Context, where string, dir *repository.Node) ([]*repository.Node, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known, ok := t.nodes[where]; ok {
@@ -151,4 +153,31 @@ func (t *storedTree) entries(ctx context.Context, where string, dir *repository.
 		t.nodes[where] = entries
 	}
 	return entries, err
+}
+
+// Described is the catalogue's entry of a stored point as another host sees it: without the snapshots of the machine where it was taken,
+// unless that is this one.
+func Described(s repository.Stored) (*catalog.Point, error) {
+	p := &catalog.Point{}
+	if err := json.Unmarshal(s.Entry, p); err != nil {
+		return nil, fmt.Errorf("cannot read the entry of the point %s in the repository: %w", s.Point, err)
+	}
+	if p.ID != s.Point {
+		return nil, fmt.Errorf("the entry of the point %s in the repository is that of %q", s.Point, p.ID)
+	}
+	p.Sequence, p.Pinned, p.Status = 0, s.Pinned, catalog.Shipped
+	if p.Repository == nil {
+		p.Repository = &catalog.Shipment{}
+	}
+	p.Repository.ID = s.Handle
+	if p.Host != hostname.Name() {
+		p.Snapshot.Refs = []snapshot.Ref{}
+	}
+	return p, nil
+}
+
+// Describe is the other way round.
+func Describe(p *catalog.Point) (repository.Description, error) {
+	entry, err := json.Marshal(p)
+	return repository.Description{Point: p.ID, Instance: p.Instance, Host: p.Host, TakenAt: p.TakenAt, Pinned: p.Pinned, Entry: entry}, err
 }

@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/config"
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/hostname"
+	"github.com/holdstill/holdstill/internal/repository"
+	"github.com/holdstill/holdstill/internal/secret"
+	"github.com/holdstill/holdstill/internal/snapshot"
+	"github.com/holdstill/holdstill/internal/wire"
+)
+
+// openStore opens the repository of this machine; wire.ErrNoRepository if it has none.
+func (a *app) openStore(ctx context.Context) (repository.Store, error) {
+	c, err := config.Load(a.configPath)
+	if errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath {
+		c, err = nil, nil
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return wire.OpenRepository(ctx, c, a.dirs, secret.Terminal(a.stdin, a.stderr))
+}
+
+// stock is the repository for the time of one command, opened when it is first needed.
+type stock struct {
+	app   *app
+	once  sync.Once
+	store repository.Store
+	err   error
+}
+
+func (s *stock) open(ctx context.Context) (repository.Store, error) {
+	s.once.Do(func() { s.store, s.err = s.app.openStore(ctx) })
+	return s.store, s.err
+}
+
+func (s *stock) close() {
+	s.once.Do(func() { s.err = wire.ErrNoRepository })
+	if s.store != nil {
+		if err := s.store.Close(context.Background()); err != nil {
+			s.app.log.Warn("the repository could not be closed: " + err.Error())
+		}
+	}
+}
+
+// find resolves the name of a point. This machine's own points are all in its catalogue; those of others, and what this one forgot, are
+// asked for at the repository first.
+func (a *app) find(ctx context.Context, s *stock, name, instance string) (*catalog.Point, error) {
+	p, err := a.catalogue().Find(name, instance)
+	if err == nil && p.Host == hostname.Name() {
+		return p, nil
+	}
+	store, opening := s.open(ctx)
+	if errors.Is(opening, wire.ErrNoRepository) {
+		return p, err
+	}
+	if opening == nil {
+		_, opening = a.importPoints(ctx, store)
+	}
+	if opening != nil {
+		a.log.Warn("the repository cannot be asked for newer points: " + opening.Error())
+		return p, err
+	}
+	return a.catalogue().Find(name, instance)
+}
+
+// importPoints enters into the catalogue what the repository holds and this machine does not know, and takes out what it only knew from
+// there and is no longer held. It returns the number of points that are new.
+func (a *app) importPoints(ctx context.Context, store repository.Store) (int, error) {
+	stored, err := store.Points(ctx)
+	if err != nil {
+		return 0, err
+	}
+	imported := 0
+	held := map[string]bool{}
+	for _, s := range stored {
+		held[s.Point] = true
+		p, err := wire.Described(s)
+		if err != nil {
+			a.log.Warn(err.Error())
+			continue
+		}
+		known, _ := a.catalogue().Find(p.ID, "")
+		if known != nil && (len(known.Snapshot.Refs) > 0 || known.Pinned == p.Pinned) {
+			continue
+		}
+		if known == nil {
+			imported++
+		} else {
+			p.Sequence = known.Sequence
+		}
+		if err := a.catalogue().Put(p); err != nil {
+			return imported, err
+		}
+	}
+	return imported, a.forgetGone(held)
+}
+
+// forgetGone takes out the points that were only in the repository and are there no more. What still has a cut here stays, unshipped.
+func (a *app) forgetGone(held map[string]bool) error {
+	points, _ := a.catalogue().List("") // what cannot be read is told by points list
+	for _, p := range points {
+		if held[p.ID] || p.Repository == nil {
+			continue
+		}
+		var err error
+		if len(p.Snapshot.Refs) == 0 {
+			err = a.catalogue().Forget(p.ID)
+		} else if p.Status != catalog.Expired {
+			p.Status, p.Repository = catalog.Recorded, nil
+			err = a.catalogue().Put(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// from says which copy of a point is used.
+type from string
+
+const (
+	fromAny        from = ""
+	fromLocal      from = "local"
+	fromRepository from = "repository"
+)
+
+func (f from) check() error {
+	switch f {
+	case fromAny, fromLocal, fromRepository:
+		return nil
+	}
+	return usagef("--from must be local or repository, not %q", string(f))
+}
+
+// source decides where a point's files come from: the cut of this machine if it can be opened, else the repository.
+func (a *app) source(ctx context.Context, p *catalog.Point, f from, open opener) (*catalog.Point, error) {
+	local := len(p.Snapshot.Refs) > 0
+	switch {
+	case f == fromLocal && !local:
+		return nil, withHint{fmt.Errorf("point %s has no snapshot on this machine: %w", p.ID, catalog.ErrNotFound), "--from repository"}
+	case f == fromRepository && p.Repository == nil:
+		return nil, withHint{fmt.Errorf("point %s is not in the repository: %w", p.ID, catalog.ErrNotFound), "holdstill points ship " + p.ID}
+	case f == fromLocal, p.Repository == nil:
+		return p, nil
+	case f == fromRepository, !local:
+		return wire.Stored(p), nil
+	}
+	if err := opens(ctx, p, open); err != nil {
+		a.log.Warn("the snapshot on this machine cannot be used, so the repository is: "+err.Error(), "point", p.ID)
+		return wire.Stored(p), nil
+	}
+	return p, nil
+}
+
+type opener func(context.Context, snapshot.Ref) (snapshot.Tree, error)
+
+func opens(ctx context.Context, p *catalog.Point, open opener) error {
+	for _, ref := range p.Snapshot.Refs {
+		tree, err := open(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err := tree.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opening opens cuts of this machine with local, and those of the repository by themselves; one that several units share is mounted once.
+func (s *stock) opening(local opener, seeds []wire.Seed) opener {
+	var mu sync.Mutex
+	shared := map[string]*sharedTree{}
+	return func(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
+		if ref.Provider != wire.StoredProvider {
+			return local(ctx, ref)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if t := shared[ref.Name]; t != nil && t.users > 0 {
+			t.users++
+			return t, nil
+		}
+		store, err := s.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		tree, err := wire.OpenStored(ctx, store, ref.Name, seeds, s.app.log)
+		if err != nil {
+			return nil, err
+		}
+		t := &sharedTree{StoredTree: tree, users: 1, mu: &mu}
+		shared[ref.Name] = t
+		return t, nil
+	}
+}
+
+// sharedTree is closed with its last user.
+type sharedTree struct {
+	*wire.StoredTree
+	mu    *sync.Mutex
+	users int
+}
+
+func (t *sharedTree) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.users--; t.users > 0 {
+		return nil
+	}
+	return t.StoredTree.Close()
+}
+
+// seeds are directories that may hold an older version of the data directory: those that were named and, for a restore in place, the
+// instance's own, which is set aside under the run's name before the files are placed.
+func seeds(p *catalog.Point, named []string, inPlace bool, run string) []wire.Seed {
+	real := ""
+	for _, l := range p.Paths {
+		if l.Purpose == database.DataDir {
+			real = l.Place.Real
+		}
+	}
+	var out []wire.Seed
+	for _, dir := range named {
+		out = append(out, wire.Seed{Real: real, Dir: filepath.Clean(dir)})
+	}
+	if inPlace {
+		out = append(out, wire.Seed{Real: real, Dir: located(p, database.DataDir) + ".before-" + run})
+	}
+	return out
+}
+
+// brief bounds what is asked of the repository only to be polite.
+const brief = 20 * time.Second
