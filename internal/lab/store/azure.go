@@ -12,8 +12,7 @@ import (
 // azureAccount is the first part of the address 127.0.0.1: see Endpoint.Domain.
 const azureAccount = "127"
 
-// prepareAzure has azurite keep blobs. It checks signatures; what it does not have is immutability, so that a client which asks for it
-// is not refused, and not served either.
+// prepareAzure has azurite keep blobs. It checks signatures; a retention it takes, and does not keep to.
 func prepareAzure(e *Endpoint, _ string) (*process, error) {
 	node, err := installed("node")
 	if err != nil {

@@ -34,12 +34,10 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// patience is enough for a store that is there. Of one that is not, kopia asks again for a quarter of an hour.
-const patience = 5 * time.Second
-
 // connect is what the repository of a user does, with kopia's own clients.
-func connect(t *testing.T, e *store.Endpoint) (blob.Storage, error) {
+func connect(t *testing.T, e *store.Endpoint, patience time.Duration) (blob.Storage, error) {
 	t.Helper()
+	// where a store is away, kopia asks again for a quarter of an hour
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	switch e.Kind {
@@ -62,7 +60,7 @@ func connect(t *testing.T, e *store.Endpoint) (blob.Storage, error) {
 
 func connected(t *testing.T, e *store.Endpoint) blob.Storage {
 	t.Helper()
-	s := must(connect(t, e))(t)
+	s := must(connect(t, e, 30*time.Second))(t)
 	t.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
 }

@@ -113,7 +113,7 @@ func TestLocks(t *testing.T) {
 		}
 	}
 	e.Secret = "another"
-	if _, err := connect(t, e); err == nil {
+	if _, err := connect(t, e, 2*time.Second); err == nil {
 		t.Error("a wrong secret was good enough")
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// prepareGoogle has fake-gcs-server keep objects as files. It asks for no credentials: what a client does with them is not tested here.
+// prepareGoogle has fake-gcs-server keep objects as files. It asks for no credentials: what a client does with them is not tested
+// here. It takes a retention, and does not keep to it.
 func prepareGoogle(e *Endpoint, _ string) (*process, error) {
 	program, err := fetched(fakeGCS)
 	if err != nil {

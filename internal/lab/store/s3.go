@@ -12,7 +12,8 @@ import (
 
 const s3Region = "us-east-1"
 
-// prepareS3 has versitygw keep objects as files. It checks signatures.
+// prepareS3 has versitygw keep objects as files. It checks signatures, and keeps to versions and locks in buckets that have
+// them: see MakeBucket.
 func prepareS3(e *Endpoint, dir string) (*process, error) {
 	program, err := fetched(versitygw)
 	if err != nil {

@@ -44,7 +44,7 @@ func TestStores(t *testing.T) {
 			if d := took(func() { check(t, e.Stop()) }); d > 10*time.Second {
 				t.Errorf("it took %v to stop", d)
 			}
-			if _, err := connect(t, e); err == nil {
+			if _, err := connect(t, e, 2*time.Second); err == nil {
 				t.Error("a store that is away was opened")
 			}
 			check(t, e.Start())
