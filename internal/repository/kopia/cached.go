@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -18,19 +19,35 @@ const (
 	blocksKept  = 48 // 96 MiB
 )
 
+// cachedOptions are what kopia reads from the connection's file.
 type cachedOptions struct {
-	Inner blob.ConnectionInfo `json:"inner"`
+	Place string `json:"place"` // see places
 }
 
-var registerCached = sync.OnceFunc(func() {
+// places are the locations of this process by the names of their connections' files. So what a store wants to see, as its keys, is
+// in no file but those that people keep it in.
+var places sync.Map
+
+var registerPlaces = sync.OnceFunc(func() {
 	blob.AddSupportedStorage(cachedType, cachedOptions{}, func(ctx context.Context, o *cachedOptions, create bool) (blob.Storage, error) {
-		inner, err := blob.NewStorage(ctx, o.Inner, create)
+		at, known := places.Load(o.Place)
+		if !known {
+			return nil, fmt.Errorf("nobody named the place %s", o.Place)
+		}
+		inner, err := at.(Location).storage(ctx, create)
 		if err != nil {
 			return nil, err
 		}
 		return &cached{Storage: inner, blocks: map[blockID]*block{}, lengths: map[blob.ID]int64{}}, nil
 	})
 })
+
+// connection is the location behind our cache of what is read, under a name.
+func (l Location) connection(name string) *blob.ConnectionInfo {
+	registerPlaces()
+	places.Store(name, l)
+	return &blob.ConnectionInfo{Type: cachedType, Config: &cachedOptions{Place: name}}
+}
 
 type blockID struct {
 	blob  blob.ID

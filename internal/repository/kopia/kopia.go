@@ -16,7 +16,6 @@ package kopia
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,6 @@ import (
 	"github.com/kopia/kopia/repo/blob/throttling"
 	"github.com/kopia/kopia/repo/compression"
 	"github.com/kopia/kopia/repo/content"
-	"github.com/kopia/kopia/repo/format"
 
 	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/repository"
@@ -54,7 +52,7 @@ const (
 type Settings struct {
 	Location Location
 	Password string
-	// Dir holds what this host keeps of the store: its id, a cache of indexes, and the connection as kopia wants it, mode 0600.
+	// Dir holds what this host keeps of the store: its id, a cache of indexes, and the connection as kopia wants it, without secrets.
 	Dir  string
 	Host string
 	// UploadLimit and DownloadLimit are in bytes per second; 0: none.
@@ -70,68 +68,32 @@ type Store struct {
 	reader repo.DirectRepository // for files' contents; opened when it is first needed
 }
 
-// Init makes a new repository in an empty place, and connects to it.
-func Init(ctx context.Context, s Settings) (*Store, error) {
-	if len(s.Password) == 0 {
-		return nil, errors.New("cannot initialise the repository: the password is empty")
-	}
-	storage, err := s.Location.storage(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = storage.Close(ctx) }()
-	if err := vacant(ctx, storage, s.Location); err != nil {
-		return nil, err
-	}
-	options := &repo.NewRepositoryOptions{
-		BlockFormat:     format.ContentFormat{Hash: hash, Encryption: encryption},
-		ObjectFormat:    format.ObjectFormat{Splitter: splitter},
-		RetentionMode:   s.Location.Lock.mode(),
-		RetentionPeriod: s.Location.Lock.Period,
-	}
-	options.BlockFormat.EnablePasswordChange = true
-	if err := repo.Initialize(ctx, storage, options, s.Password); err != nil {
-		return nil, fmt.Errorf("cannot initialise the repository at %s: %w", s.Location, meaning(err))
-	}
-	store, err := Connect(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return store, store.settle(ctx)
-}
-
-// vacant refuses a place that holds anything.
-func vacant(ctx context.Context, storage blob.Storage, at Location) error {
-	found := blob.ID("")
-	stop := errors.New("one is enough")
-	err := storage.ListBlobs(ctx, "", func(m blob.Metadata) error {
-		found = m.BlobID
-		if found == format.KopiaRepositoryBlobID {
-			return repository.ErrExists
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, repository.ErrExists):
-		return fmt.Errorf("cannot initialise %s: %w", at, err)
-	case err != nil && !errors.Is(err, stop):
-		return fmt.Errorf("cannot look into %s: %w", at, err)
-	case found != "":
-		return fmt.Errorf("cannot initialise %s: %w: %s (a repository wants an empty place)", at, repository.ErrForeign, found)
-	}
-	return at.foreign()
-}
-
 // Connect opens a repository for the first time on this host, or anew, whatever the host knew before.
 func Connect(ctx context.Context, s Settings) (*Store, error) {
-	store, err := open(ctx, s)
+	id, err := s.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := renameio.WriteFile(s.idFile(), []byte(store.ID()+"\n"), 0o600, renameio.IgnoreUmask()); err != nil {
+	store, err := open(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	err = renameio.WriteFile(s.idFile(), []byte(id+"\n"), 0o600, renameio.IgnoreUmask())
+	if err = errors.Join(err, durable.SyncDir(s.Dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot remember the repository: %w", err), store.Close(ctx))
 	}
+	s.forgetOthers(id)
 	return store, nil
+}
+
+// forgetOthers removes what was kept of repositories that this host knew before.
+func (s Settings) forgetOthers(id string) {
+	caches, _ := filepath.Glob(s.cache("*"))
+	for _, dir := range caches {
+		if dir != s.cache(id) {
+			_ = os.RemoveAll(dir) // a cache that stays takes some space
+		}
+	}
 }
 
 // Open opens the repository that this host is connected to; the first time it connects.
@@ -143,14 +105,14 @@ func Open(ctx context.Context, s Settings) (*Store, error) {
 	if known == "" {
 		return Connect(ctx, s)
 	}
-	store, err := open(ctx, s)
+	id, err := s.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if known != store.ID() {
-		return nil, errors.Join(fmt.Errorf("%s: %w: it is %s, and this machine knows %s", s.Location, repository.ErrOther, store.ID(), known), store.Close(ctx))
+	if known != id {
+		return nil, fmt.Errorf("%s: %w: it is %s, and this machine knows %s", s.Location, repository.ErrOther, id, known)
 	}
-	return store, nil
+	return open(ctx, s, id)
 }
 
 // Known is the id of the repository that this host was last connected to; "" if there was none.
@@ -164,11 +126,11 @@ func (s Settings) Known() (string, error) {
 
 func (s Settings) idFile() string { return filepath.Join(s.Dir, "id") }
 
-func open(ctx context.Context, s Settings) (*Store, error) {
-	if err := s.present(ctx); err != nil {
-		return nil, err
-	}
-	direct, err := s.connect(ctx, "connection.json", &content.CachingOptions{CacheDirectory: filepath.Join(s.Dir, "cache"),
+// cache is where this host keeps indexes of the repository, which another one must never see.
+func (s Settings) cache(id string) string { return filepath.Join(s.Dir, "cache", id) }
+
+func open(ctx context.Context, s Settings, id string) (*Store, error) {
+	direct, err := s.connect(ctx, "connection.json", &content.CachingOptions{CacheDirectory: s.cache(id),
 		MetadataCacheSizeBytes: metadataCache, ContentCacheSizeBytes: dataCache})
 	if err != nil {
 		return nil, err
@@ -208,24 +170,8 @@ func (s Settings) connect(ctx context.Context, name string, caching *content.Cac
 	return direct, nil
 }
 
-// present tells a place without a repository from one that cannot be reached.
-func (s Settings) present(ctx context.Context) error {
-	storage, err := s.Location.storage(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = storage.Close(ctx) }()
-	_, err = storage.GetMetadata(ctx, format.KopiaRepositoryBlobID)
-	if errors.Is(err, blob.ErrBlobNotFound) {
-		return fmt.Errorf("%s: %w", s.Location, repository.ErrNone)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot reach the repository at %s: %w", s.Location, err)
-	}
-	return nil
-}
-
-// configure writes the file that kopia opens a repository with. It is written anew every time, so that what the configuration says counts.
+// configure writes the file that kopia opens a repository with. It is written anew every time, so that what the configuration says counts,
+// and has no secrets in it: the place is named, and looked up in this process (registerPlaces).
 func (s Settings) configure(name string, caching *content.CachingOptions) (string, error) {
 	for _, dir := range []string{s.Dir, caching.CacheDirectory} {
 		if dir == "" {
@@ -235,22 +181,23 @@ func (s Settings) configure(name string, caching *content.CachingOptions) (strin
 			return "", err
 		}
 	}
+	file := filepath.Join(s.Dir, name)
 	local := repo.LocalConfig{
-		Storage: s.Location.connection(),
+		Storage: s.Location.connection(file),
 		Caching: caching,
 		ClientOptions: repo.ClientOptions{Hostname: s.Host, Username: userName, Description: "Holdstill",
-			Throttling: &throttling.Limits{UploadBytesPerSecond: s.UploadLimit, DownloadBytesPerSecond: s.DownloadLimit}},
+			FormatBlobCacheDuration: -1, // a password that was changed counts at once
+			Throttling:              &throttling.Limits{UploadBytesPerSecond: s.UploadLimit, DownloadBytesPerSecond: s.DownloadLimit}},
 	}
 	raw, err := json.Marshal(local)
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(s.Dir, name)
 	return file, renameio.WriteFile(file, raw, 0o600, renameio.IgnoreUmask())
 }
 
 // ID is the repository's own.
-func (s *Store) ID() string { return hex.EncodeToString(s.repo.UniqueID())[:16] }
+func (s *Store) ID() string { return short(s.repo.UniqueID()) }
 
 // Close ends the connection.
 func (s *Store) Close(ctx context.Context) error {

@@ -1,10 +1,8 @@
 package kopia
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,9 +16,8 @@ import (
 	"github.com/kopia/kopia/repo/blob/gcs"
 	"github.com/kopia/kopia/repo/blob/s3"
 	"github.com/kopia/kopia/repo/blob/sftp"
+	"github.com/kopia/kopia/repo/blob/sharded"
 	"gopkg.in/ini.v1"
-
-	"github.com/holdstill/holdstill/internal/repository"
 )
 
 // Location is a place for a repository. URL is one of
@@ -79,6 +76,10 @@ func prefix(u *url.URL) string {
 	return p + "/"
 }
 
+// layout is how a new repository's blobs are spread over directories; kopia would choose another one for a place that it opens before it
+// is a repository.
+var layout = sharded.Options{DirectoryShards: []int{1, 3}}
+
 // Check finds the faults that show without the network.
 func (l Location) Check() error {
 	_, err := l.inner()
@@ -93,7 +94,7 @@ func (l Location) inner() (*blob.ConnectionInfo, error) {
 	}
 	switch u.Scheme {
 	case "file":
-		return &blob.ConnectionInfo{Type: "filesystem", Config: &filesystem.Options{Path: filepath.Clean(u.Path), FileMode: 0o600, DirectoryMode: 0o700}}, nil
+		return &blob.ConnectionInfo{Type: "filesystem", Config: &filesystem.Options{Path: filepath.Clean(u.Path), FileMode: 0o600, DirectoryMode: 0o700, Options: layout}}, nil
 	case "s3":
 		return l.s3(u)
 	case "azure":
@@ -146,7 +147,7 @@ func (l Location) sftp(u *url.URL) (*blob.ConnectionInfo, error) {
 		return nil, errors.New("sftp wants the private key's file as credentials file")
 	}
 	return &blob.ConnectionInfo{Type: "sftp", Config: &sftp.Options{Path: u.Path, Host: u.Hostname(), Port: port, Username: u.User.Username(),
-		Keyfile: l.CredentialsFile, KnownHostsFile: l.KnownHostsFile}}, nil
+		Keyfile: l.CredentialsFile, KnownHostsFile: l.KnownHostsFile, Options: layout}}, nil
 }
 
 // credentials reads keys from the ini file, from whatever section; those that are missing are "".
@@ -171,52 +172,4 @@ func (l Location) credentials(names ...string) ([]string, error) {
 		return nil, fmt.Errorf("the credentials file %s has none of %s", l.CredentialsFile, strings.Join(names, ", "))
 	}
 	return out, nil
-}
-
-// storage opens the place itself.
-func (l Location) storage(ctx context.Context, create bool) (blob.Storage, error) {
-	inner, err := l.inner()
-	if err != nil {
-		return nil, err
-	}
-	if dir, ok := inner.Config.(*filesystem.Options); ok && !create {
-		if info, err := os.Stat(dir.Path); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w: there is no such directory (is its file system mounted?)", l, repository.ErrNone)
-		} else if err == nil && !info.IsDir() {
-			return nil, fmt.Errorf("%s: %w: it is no directory", l, repository.ErrForeign)
-		}
-	}
-	storage, err := blob.NewStorage(ctx, *inner, create)
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach %s: %w", l, err)
-	}
-	return storage, nil
-}
-
-// connection is the location behind our cache of what is read.
-func (l Location) connection() *blob.ConnectionInfo {
-	inner, err := l.inner()
-	if err != nil { // it was opened a moment ago
-		return &blob.ConnectionInfo{}
-	}
-	registerCached()
-	return &blob.ConnectionInfo{Type: cachedType, Config: &cachedOptions{Inner: *inner}}
-}
-
-// foreign refuses a directory that holds files which are no blobs.
-func (l Location) foreign() error {
-	u, err := l.parse()
-	if err != nil || u.Scheme != "file" {
-		return err
-	}
-	entries, err := os.ReadDir(u.Path)
-	if err != nil {
-		return fmt.Errorf("cannot look into %s: %w", l, err)
-	}
-	for _, e := range entries {
-		if e.Name() != "lost+found" && e.Name() != ".shards" {
-			return fmt.Errorf("cannot initialise %s: %w: %s (a repository wants an empty directory)", l, repository.ErrForeign, e.Name())
-		}
-	}
-	return nil
 }

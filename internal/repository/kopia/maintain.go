@@ -22,7 +22,11 @@ func (s *Store) settle(ctx context.Context) error {
 	return repo.DirectWriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill settle"}, func(ctx context.Context, w repo.DirectRepositoryWriter) error {
 		p := maintenance.DefaultParams()
 		p.Owner = w.ClientOptions().UsernameAtHost()
-		p.ExtendObjectLocks = s.settings.Location.Lock.Mode != ""
+		stored, err := w.FormatManager().BlobCfgBlob(ctx)
+		if err != nil {
+			return err
+		}
+		p.ExtendObjectLocks = stored.IsRetentionEnabled()
 		return maintenance.SetParams(ctx, w, &p)
 	})
 }
