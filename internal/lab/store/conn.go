@@ -102,17 +102,17 @@ func (c *conn) hold(d direction, n int) (pass int, cut bool, err error) {
 	for {
 		f, changed := c.p.now()
 		if !f.Hang {
-			if turns && !c.wait(f.Latency, nil) {
+			if turns && !c.sleep(f.Latency) {
 				return 0, false, net.ErrClosed
 			}
 			break
 		}
-		if !c.wait(-1, changed) {
+		if !c.wait(nil, changed) {
 			return 0, false, net.ErrClosed
 		}
 	}
 	pass, delay, cut := c.p.pass(d, n)
-	if !c.wait(delay, nil) {
+	if !c.sleep(delay) {
 		return 0, false, net.ErrClosed
 	}
 	return pass, cut, nil
@@ -127,17 +127,18 @@ func (c *conn) turn(d direction) bool {
 	return was != d && d == upward
 }
 
-// wait is over after the time (never, if it is negative) or the event; it is false when the connection has gone meanwhile.
-func (c *conn) wait(t time.Duration, event <-chan struct{}) bool {
-	if t == 0 {
+// sleep is false when the connection has gone meanwhile.
+func (c *conn) sleep(t time.Duration) bool {
+	if t <= 0 {
 		return true
 	}
-	var over <-chan time.Time
-	if t > 0 {
-		timer := time.NewTimer(t)
-		defer timer.Stop()
-		over = timer.C
-	}
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	return c.wait(timer.C, nil)
+}
+
+// wait is over at the time or the event, and false when the connection has gone meanwhile.
+func (c *conn) wait(over <-chan time.Time, event <-chan struct{}) bool {
 	select {
 	case <-over:
 	case <-event:

@@ -161,7 +161,7 @@ func (p *Proxy) pass(d direction, n int) (int, time.Duration, bool) {
 	return n, flow.delay(n, p.faults.Rate), cut
 }
 
-// delay is how long n bytes have to wait for those before them.
+// delay is how long n bytes have to wait for those before them; less than nothing, where their time has come meanwhile.
 func (f *flow) delay(n int, rate int64) time.Duration {
 	if rate == 0 {
 		return 0
