@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/config"
+	"github.com/holdstill/holdstill/internal/fault"
+	"github.com/holdstill/holdstill/internal/hostname"
+	"github.com/holdstill/holdstill/internal/repository"
+	"github.com/holdstill/holdstill/internal/retain"
+	"github.com/holdstill/holdstill/internal/wire"
+)
+
+type pruneFlags struct {
+	instance string
+	host     string
+	dryRun   bool
+}
+
+func (a *app) prune() *cobra.Command {
+	var f pruneFlags
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove the restore points that no rule of retention wants",
+		Long: `Prune decides about every point of this machine by the retention of the configuration, removes those that no rule wants, from
+here and from the repository, drops the snapshots of those that need no longer be here, and lets the repository give back the
+space. --dry-run prints what it would do with each point, and why. Pinned points and the newest good one always stay.
+
+Each machine prunes its own points. Those of a machine that is gone are pruned with --host, by the top-level retention.`,
+		Example: `  holdstill prune --dry-run
+  holdstill prune
+  holdstill prune --instance shop --json
+  holdstill prune --host db-old --dry-run`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runPrune(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the verdicts, change nothing")
+	flags.StringVar(&f.instance, "instance", "", "only the points of this instance")
+	flags.StringVar(&f.host, "host", "", "the points of another machine (default: this one's)")
+	return cmd
+}
+
+// pruned is what prune tells.
+type pruned struct {
+	DryRun     bool                    `json:"dry_run"`
+	Verdicts   []verdict               `json:"verdicts"`
+	Repository *repository.Maintenance `json:"repository,omitempty"`
+}
+
+type verdict struct {
+	Point    string    `json:"point"`
+	Instance string    `json:"instance"`
+	Host     string    `json:"host"`
+	TakenAt  time.Time `json:"taken_at"`
+	Action   string    `json:"action"`
+	Reasons  []string  `json:"reasons"`
+}
+
+func (a *app) runPrune(ctx context.Context, f pruneFlags) error {
+	s := &stock{app: a}
+	defer s.close()
+	verdicts, stored, err := a.verdicts(ctx, s, f)
+	if err != nil {
+		return err
+	}
+	out := pruned{DryRun: f.dryRun, Verdicts: []verdict{}}
+	for _, v := range verdicts {
+		p := v.Point
+		out.Verdicts = append(out.Verdicts, verdict{p.ID, p.Instance, p.Host, p.TakenAt, v.Action(), v.Reasons})
+	}
+	if !f.dryRun {
+		if err := a.carryOut(ctx, s, verdicts); err != nil {
+			return err
+		}
+		if stored {
+			m, err := s.store.Maintain(ctx)
+			if err != nil {
+				return err
+			}
+			out.Repository = &m
+		}
+	}
+	return a.printPruned(out)
+}
+
+// verdicts decides about all points, instance by instance; stored tells whether there is a repository, which is then open.
+func (a *app) verdicts(ctx context.Context, s *stock, f pruneFlags) ([]retain.Verdict, bool, error) {
+	c, err := config.Load(a.configPath)
+	if errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath {
+		c, err = &config.Config{}, nil
+	}
+	if err != nil {
+		return nil, false, usageError{err}
+	}
+	host := f.host
+	if host == "" {
+		host = hostname.Name()
+	}
+	stored, err := a.current(ctx, s)
+	if err != nil {
+		return nil, false, err
+	}
+	points, err := a.catalogue().List(f.instance)
+	if err != nil {
+		return nil, false, err // a point that cannot be read might be the one that a rule wants
+	}
+	byInstance := map[string][]*catalog.Point{}
+	var names []string
+	for _, p := range points {
+		if p.Host != host {
+			continue
+		}
+		if byInstance[p.Instance] == nil {
+			names = append(names, p.Instance)
+		}
+		byInstance[p.Instance] = append(byInstance[p.Instance], p)
+	}
+	slices.Sort(names)
+	var out []retain.Verdict
+	for _, name := range names {
+		policy := c.RetentionOf(name)
+		policy.Repository, policy.ByHost = stored, wire.ByHost
+		out = append(out, retain.Decide(byInstance[name], policy, time.Now())...)
+	}
+	return out, stored, nil
+}
+
+// current brings the catalogue up to what the repository holds: a point that is said to be there must be.
+func (a *app) current(ctx context.Context, s *stock) (bool, error) {
+	store, err := s.open(ctx)
+	if errors.Is(err, wire.ErrNoRepository) {
+		return false, nil
+	}
+	if err == nil {
+		_, err = a.importPoints(ctx, store)
+	}
+	if err != nil {
+		return false, fmt.Errorf("nothing is pruned, since it is not known what the repository holds: %w", err)
+	}
+	return true, nil
+}
+
+// carryOut does what was decided, oldest first. A point that changed meanwhile (pinned, verified) is left for the next time.
+func (a *app) carryOut(ctx context.Context, s *stock, verdicts []retain.Verdict) error {
+	for _, v := range verdicts {
+		if v.Keep && !v.DropsLocal() {
+			continue
+		}
+		p, release, err := a.ownPoint(v.Point.ID, "")
+		if errors.Is(err, catalog.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if p.Pinned == v.Point.Pinned && p.Status == v.Point.Status {
+			err = a.carry(ctx, s, p, v)
+		}
+		release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carry removes a point, or its snapshots: their entry is changed last, since a restore finds its way when it names one that is gone.
+func (a *app) carry(ctx context.Context, s *stock, p *catalog.Point, v retain.Verdict) error {
+	if !v.Keep {
+		a.log.Info("Removing point "+p.ID, "reason", strings.Join(v.Reasons, "; "))
+		return a.remove(ctx, s, p)
+	}
+	a.log.Info("Dropping the snapshots of point "+p.ID, "reason", strings.Join(v.Reasons, "; "))
+	if err := a.destroyCuts(ctx, p); err != nil {
+		return err
+	}
+	if err := fault.At("prune.dropped"); err != nil {
+		return err
+	}
+	p.Snapshot.Refs = p.Snapshot.Refs[:0]
+	return a.catalogue().Put(p)
+}
+
+func (a *app) printPruned(out pruned) error {
+	if a.json {
+		return a.printJSON(out)
+	}
+	if len(out.Verdicts) == 0 {
+		return a.say(nil, "there are no points to decide about")
+	}
+	t := newTable(a.stdout)
+	t.row("POINT", "INSTANCE", "TAKEN (UTC)", "ACTION", "WHY")
+	for _, v := range out.Verdicts {
+		t.row(v.Point, v.Instance, v.TakenAt.Format("2006-01-02 15:04"), v.Action, printable(strings.Join(v.Reasons, "; ")))
+	}
+	t.flush()
+	if out.DryRun {
+		return a.say(nil, "nothing was changed")
+	}
+	if m := out.Repository; m != nil && !m.Ran {
+		return a.say(nil, "the repository gives back the space later: %s", m.Reason)
+	}
+	return nil
+}
