@@ -71,6 +71,11 @@ func exitCode(err error) int {
 		return codeUsage
 	case errors.Is(err, lock.ErrBusy):
 		return codeBusy
+	case errors.Is(err, errRecorded): // what a repository lacks is not what was asked for
+		return codeFailed
+	}
+	if code, _ := repositoryFault(err); code != 0 {
+		return code
 	}
 	return codeFailed
 }
@@ -91,7 +96,8 @@ func hintOf(err error) string {
 	case errors.Is(err, catalog.ErrNotFound):
 		return "see holdstill points list"
 	}
-	return ""
+	_, hint := repositoryFault(err)
+	return hint
 }
 
 // stuckHint is what to type for everything that could not be taken back, in the order in which it was tried.
@@ -126,7 +132,7 @@ func allStuck(err error) []*undo.Stuck {
 func report(err error, asJSON bool, stdout, stderr io.Writer) int {
 	code := exitCode(err)
 	var host hostAnswer
-	if errors.As(err, &host) && host.err == nil || err == nil || errors.Is(err, errUnready) || (errors.Is(err, errBelow) || errors.Is(err, errRecorded)) && asJSON {
+	if errors.As(err, &host) && host.err == nil || err == nil || errors.Is(err, errUnready) || (errors.Is(err, errBelow) || errors.Is(err, errRecorded) || errors.Is(err, errDamages)) && asJSON {
 		return code // what there is to say was said
 	}
 	message := err.Error()

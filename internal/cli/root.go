@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/config"
+	"github.com/holdstill/holdstill/internal/wire"
 )
 
 // app is what every command has: the global flags, the outputs, the directories.
@@ -71,11 +72,12 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
 		RunE:          a.group,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if a.logFormat != "text" && a.logFormat != "json" {
 				return usagef("--log-format must be text or json, not %q", a.logFormat)
 			}
 			a.log = newLogger(a.logFormat, a.verbose, a.stderr)
+			cmd.SetContext(wire.Logged(cmd.Context(), a.log))
 			return a.dirs.Check()
 		},
 	}
@@ -86,6 +88,7 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.doctor(), a.backup(), a.points(), a.restore(), a.replica(), a.recover(), a.hook(), a.holder(), a.demo(), a.version(), a.man(root))
+	root.AddCommand(a.repository())
 	if c := a.fault(); c != nil {
 		root.AddCommand(c)
 	}

@@ -43,6 +43,28 @@ type ObjectLock struct {
 	Period Duration `yaml:"period" json:"period"`
 }
 
+// Set reads it from a flag, as governance:720h.
+func (l *ObjectLock) Set(text string) error {
+	mode, period, _ := strings.Cut(text, ":")
+	d, err := time.ParseDuration(period)
+	set := ObjectLock{Mode: mode, Period: Duration(d)}
+	if err != nil || len(set.faults()) > 0 {
+		return fmt.Errorf("%q is no object lock: write it as governance:720h or compliance:720h, a day at least", text)
+	}
+	*l = set
+	return nil
+}
+
+func (l *ObjectLock) String() string {
+	if *l == (ObjectLock{}) {
+		return ""
+	}
+	return l.Mode + ":" + time.Duration(l.Period).String()
+}
+
+// Type is how a flag's help calls it.
+func (*ObjectLock) Type() string { return "LOCK" }
+
 // shortestLock is what stores lock by: days.
 const shortestLock = 24 * time.Hour
 

@@ -15,8 +15,8 @@ import (
 	"unicode"
 )
 
-// ErrNobody means that a person would have to be asked, and none is there.
-var ErrNobody = errors.New("nobody is there to be asked for the password")
+// ErrNone means that there is no password.
+var ErrNone = errors.New("no password")
 
 // longest is more than any password, and keeps us from reading a device.
 const longest = 4096
@@ -48,7 +48,7 @@ func (s Source) Read(ctx context.Context, what string, ask Ask) (password string
 		from = "the credential " + s.Credential
 		password, err = fromCredential(s.Credential)
 	case ask == nil:
-		return "", fmt.Errorf("%w of %s", ErrNobody, what)
+		return "", fmt.Errorf("%w of %s: nothing says where it comes from, and nobody is at a terminal to be asked", ErrNone, what)
 	default:
 		from = "the terminal"
 		password, err = ask(ctx, "password of "+what+": ")
@@ -56,8 +56,11 @@ func (s Source) Read(ctx context.Context, what string, ask Ask) (password string
 	if err == nil {
 		err = sound(password)
 	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	if err != nil {
-		return "", fmt.Errorf("no password of %s from %s: %w", what, from, err)
+		return "", fmt.Errorf("%w of %s from %s: %w", ErrNone, what, from, err)
 	}
 	return password, nil
 }

@@ -41,7 +41,7 @@ func read(ctx context.Context, fd int) (string, error) {
 	select {
 	case a := <-done:
 		if errors.Is(a.err, io.EOF) {
-			a.err = ErrNobody
+			a.err = errors.New("the input has ended")
 		}
 		return string(a.line), a.err
 	case <-ctx.Done():

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/config"
@@ -14,6 +15,9 @@ import (
 
 // ErrNoRepository means that neither the configuration nor this machine's state names one.
 var ErrNoRepository = errors.New("this machine has no repository")
+
+// Logged is a context in which what repositories have to say is part of the log.
+func Logged(ctx context.Context, log *slog.Logger) context.Context { return kopia.WithLog(ctx, log) }
 
 // RepositoryOf tells where the repository is: as configured, else as this machine was connected.
 func RepositoryOf(c *config.Config, dirs config.Dirs) (*config.Repository, error) {
