@@ -189,6 +189,9 @@ func (a *app) printPoint(p *catalog.Point) error {
 	for _, r := range p.Snapshot.Refs {
 		t.row("snapshot", r.Provider+" "+r.Name)
 	}
+	for _, i := range insideOf(p) {
+		t.row("inside", printable(i.Path)+" ("+i.What+")")
+	}
 	if r := p.Repository; r != nil {
 		t.row("repository", fmt.Sprintf("%s, %s read, %s sent", r.ID, humanize.IBytes(uint64(r.ReadBytes)), humanize.IBytes(uint64(r.NewBytes))))
 	}

@@ -76,6 +76,8 @@ type recovered struct {
 func (a *app) recoverAll(ctx context.Context, instances []string, asked, acknowledge bool) error {
 	taken, forgotten := []recovered{}, []recovered{}
 	all := []error{undo.Sweep(a.dirs.Runs())}
+	back, err := a.recoverMounts()
+	taken, all = append(taken, back...), append(all, err)
 	for _, name := range instances {
 		back, acknowledged, err := a.recoverOne(ctx, name, acknowledge)
 		if errors.Is(err, lock.ErrBusy) && !asked {

@@ -21,6 +21,11 @@ import (
 
 // openStore opens the repository of this machine; wire.ErrNoRepository if it has none.
 func (a *app) openStore(ctx context.Context) (repository.Store, error) {
+	return a.openStoreAsking(ctx, secret.Terminal(a.stdin, a.stderr))
+}
+
+// openStoreAsking is openStore where somebody else asks the person.
+func (a *app) openStoreAsking(ctx context.Context, ask secret.Ask) (repository.Store, error) {
 	c, err := config.Load(a.configPath)
 	if errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath {
 		c, err = nil, nil
@@ -28,7 +33,7 @@ func (a *app) openStore(ctx context.Context) (repository.Store, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return wire.OpenRepository(ctx, c, a.dirs, secret.Terminal(a.stdin, a.stderr))
+	return wire.OpenRepository(ctx, c, a.dirs, ask)
 }
 
 // stock is the repository for the time of one command, opened when it is first needed.
