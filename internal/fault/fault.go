@@ -21,7 +21,8 @@ var stages = []string{
 var moments = []string{"promise", "act", "acted", "undo", "undone"}
 
 // others are boundaries that are no step's.
-var others = []string{"facts.read", "ledger.begun", "ledger.append", "cut.finished", "record.write", "record.written", "keep.written"}
+var others = []string{"facts.read", "ledger.begun", "ledger.append", "cut.finished", "record.write", "record.written", "keep.written",
+	"ship.begun", "ship.sent", "ship.committed", "remove.marked", "remove.unlisted", "prune.dropped"}
 
 // Boundaries lists every place where a fault can be injected.
 func Boundaries() []string {
