@@ -38,7 +38,8 @@ test: ## everything, on real servers and file systems (root; Debian 12)
 	$(GO) test -p 1 -timeout 60m $(TESTFLAGS) ./...
 
 unit: ## the tests that need neither root nor a server
-	$(GO) test ./internal/undo ./internal/catalog ./internal/config ./internal/plan ./internal/database/optionfile ./test/house
+	$(GO) test ./internal/undo ./internal/catalog ./internal/config ./internal/plan ./internal/database/optionfile ./internal/retain ./test/house
+	$(GO) test -run "Fuzz|Maps|Joined|Encoded" ./internal/extent
 
 lint: ## gofmt, vet, staticcheck, shell syntax, the rules of the house
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "gofmt would change these"; exit 1; }
