@@ -194,7 +194,7 @@ func (a *app) restoring(ctx context.Context, s *stock, f *copyFlags, point **cat
 	if err != nil {
 		return deps, database.Endpoint{}, err
 	}
-	deps.Open = s.opening(wire.OpenAt(where), seeds(p, f.seeds, inPlace, run))
+	deps.Open = s.opening(wire.OpenAt(where), seeds(p, f.seeds, f.request.Datadir, inPlace, run))
 	i, err := a.instance(ctx, []string{p.Instance})
 	if errors.Is(err, errNoInstance) && !inPlace {
 		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket

@@ -228,9 +228,9 @@ func (t *sharedTree) Close() error {
 	return t.StoredTree.Close()
 }
 
-// seeds are directories that may hold an older version of the data directory: those that were named and, for a restore in place, the
-// instance's own, which is set aside under the run's name before the files are placed.
-func seeds(p *catalog.Point, named []string, inPlace bool, run string) []wire.Seed {
+// seeds are directories that may hold an older version of the data directory: those that were named; what a restore to the same place left
+// that was killed; and, for a restore in place, the instance's own, which is set aside under the run's name before the files are placed.
+func seeds(p *catalog.Point, named []string, datadir string, inPlace bool, run string) []wire.Seed {
 	real := ""
 	for _, l := range p.Paths {
 		if l.Purpose == database.DataDir {
@@ -240,6 +240,10 @@ func seeds(p *catalog.Point, named []string, inPlace bool, run string) []wire.Se
 	var out []wire.Seed
 	for _, dir := range named {
 		out = append(out, wire.Seed{Real: real, Dir: filepath.Clean(dir)})
+	}
+	left, _ := filepath.Glob(filepath.Clean(datadir) + ".holdstill-*") // only a pattern can be wrong
+	for _, dir := range left {
+		out = append(out, wire.Seed{Real: real, Dir: dir})
 	}
 	if inPlace {
 		out = append(out, wire.Seed{Real: real, Dir: located(p, database.DataDir) + ".before-" + run})

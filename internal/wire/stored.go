@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/holdstill/holdstill/internal/browse"
 	"github.com/holdstill/holdstill/internal/catalog"
@@ -53,6 +55,7 @@ type StoredTree struct {
 	view  *browse.View
 	tree  repository.Tree
 	seeds []Seed
+	log   *slog.Logger
 
 	mu    sync.Mutex
 	nodes map[string][]*repository.Node // entries of directories, by path
@@ -78,7 +81,7 @@ func OpenStored(ctx context.Context, store repository.Store, id string, seeds []
 	if err != nil {
 		return nil, errors.Join(err, tree.Close(ctx))
 	}
-	return &StoredTree{view: view, tree: tree, seeds: seeds, nodes: map[string][]*repository.Node{}}, nil
+	return &StoredTree{view: view, tree: tree, seeds: seeds, log: log, nodes: map[string][]*repository.Node{}}, nil
 }
 
 // Path is the mount.
@@ -92,16 +95,51 @@ func (t *StoredTree) Close() error {
 	return errors.Join(t.view.Close(), t.tree.Close(context.Background()))
 }
 
-// Fetch writes a file of the tree, with what a seed holds of it.
+// fetchPatience is how long a repository that does not answer is tried again in the middle of a file.
+const fetchPatience = 10 * time.Minute
+
+// Fetch writes a file of the tree, with what a seed holds of it. After a fault of the network it goes on: what is written already is then the
+// seed, so nothing is fetched twice.
 func (t *StoredTree) Fetch(ctx context.Context, inside string, target *os.File, progress func(int64)) error {
 	real := "/" + strings.Trim(strings.TrimPrefix(inside, t.Path()), "/")
+	seed := t.seed(real)
+	if seed != nil {
+		defer seed.Close()
+	}
+	begun, pause := time.Now(), time.Second
+	for {
+		err := t.fetch(ctx, real, target, seed, progress)
+		if err == nil || ctx.Err() != nil || lasting(err) || time.Since(begun)+pause > fetchPatience {
+			return err
+		}
+		t.log.Warn("fetching failed, and is tried again: "+err.Error(), "pause", pause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, time.Minute)
+		seed = target
+		progress = func(int64) {} // what was told is not told again
+	}
+}
+
+// lasting errors do not go away by trying again.
+func lasting(err error) bool {
+	for _, kind := range []error{repository.ErrDamaged, repository.ErrNotThere, fs.ErrNotExist, syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *StoredTree) fetch(ctx context.Context, real string, target, seed *os.File, progress func(int64)) error {
 	n, err := t.find(ctx, real)
 	if err != nil {
 		return fmt.Errorf("cannot fetch %s: %w", real, err)
 	}
 	f := repository.Fetching{Progress: func(done, _ int64) { progress(done) }}
-	if seed := t.seed(real); seed != nil {
-		defer seed.Close()
+	if seed != nil {
 		f.Seed = seed
 	}
 	return t.tree.Fetch(ctx, n, target, f)
