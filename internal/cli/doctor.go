@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/plan"
@@ -50,6 +51,7 @@ too. It exits with 0 only if a backup, or the snapshot of a host that is install
 			if err != nil {
 				return err
 			}
+			q.plan.Warnings = append(q.plan.Warnings, a.onlyHere(i.Name, anyHost(hosts))...)
 			if a.json {
 				err = a.printJSON(map[string]any{"instance": i.Name, "ok": q.plan.OK(), "facts": q.facts, "plan": q.plan, "strays": strays, "scripts": scripts, "hosts": hosts})
 			} else {
@@ -64,6 +66,26 @@ too. It exits with 0 only if a backup, or the snapshot of a host that is install
 			return err
 		},
 	}
+}
+
+// onlyHere warns of points that would be lost with this machine. The repository itself is not asked: that may want a password.
+func (a *app) onlyHere(instance string, byHost bool) []string {
+	c, err := config.Load(a.configPath)
+	if err != nil {
+		c = nil // the instance was found without a file, or the command would not have come this far
+	}
+	if _, err := wire.RepositoryOf(c, a.dirs); err != nil {
+		if byHost {
+			return nil
+		}
+		return []string{"this machine has no repository: a snapshot is lost together with the disk that it lies on (holdstill repository init)"}
+	}
+	waiting, _ := a.unshipped("", instance, true) // what cannot be read is told by points list
+	if len(waiting) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d points are on this machine only, the oldest since %s: holdstill points ship --all",
+		len(waiting), waiting[0].TakenAt.Format("2006-01-02 15:04"))}
 }
 
 // strays lists, from the storage itself, the snapshots that no point refers to.
