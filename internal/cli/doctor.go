@@ -84,7 +84,7 @@ func (a *app) onlyHere(instance string, byHost bool) []string {
 	if len(waiting) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("%d points are on this machine only, the oldest since %s: holdstill points ship --all",
+	return []string{fmt.Sprintf("points on this machine only: %d, the oldest of %s (holdstill points ship --all)",
 		len(waiting), waiting[0].TakenAt.Format("2006-01-02 15:04"))}
 }
 
