@@ -25,8 +25,21 @@ const (
 	chunk = 16 * kib
 )
 
-// Run is the suite. Fresh makes an empty store, which Again opens a second time, as another host would.
-func Run(t *testing.T, fresh func(testing.TB) repository.Store, again func(testing.TB, string) repository.Store) {
+// patience is how long one call may take: a store that hangs fails its test, and does not hold up all others.
+const patience = 2 * time.Minute
+
+// within is a context for one call.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Remote are the tests where stores differ: what is only about the content is tried with one of them.
+var Remote = []string{"what is put comes back", "nothing is uploaded twice", "hosts share a store", "a removed point is gone"}
+
+// Run is the suite, or only some of its tests. Fresh makes an empty store, which Again opens a second time, as another host would.
+func Run(t *testing.T, fresh func(testing.TB) repository.Store, again func(testing.TB, string) repository.Store, only ...string) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, repository.Store, func(testing.TB, string) repository.Store)
@@ -41,6 +54,9 @@ func Run(t *testing.T, fresh func(testing.TB) repository.Store, again func(testi
 		{"a removed point is gone", removed},
 		{"a seed saves fetching", seeded},
 	} {
+		if len(only) > 0 && !slices.Contains(only, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			store := fresh(t)
 			t.Cleanup(func() { must(t, store.Close(context.Background())) })
@@ -83,14 +99,14 @@ func dir(name string, entries ...*repository.Node) *repository.Node {
 
 func begin(t testing.TB, s repository.Store, host string) repository.Writer {
 	t.Helper()
-	w, err := s.Begin(t.Context(), repository.Session{Instance: "shop", Host: host, Chunk: chunk})
+	w, err := s.Begin(within(t), repository.Session{Instance: "shop", Host: host, Chunk: chunk})
 	must(t, err)
 	return w
 }
 
 func put(t testing.TB, w repository.Writer, f repository.File) repository.Content {
 	t.Helper()
-	c, err := w.Put(t.Context(), f)
+	c, err := w.Put(within(t), f)
 	must(t, err)
 	return c
 }
@@ -104,10 +120,10 @@ func store(t testing.TB, s repository.Store, n int, f repository.File) (reposito
 	t.Helper()
 	w := begin(t, s, "a")
 	c := put(t, w, f)
-	p, err := w.Commit(t.Context(), dir("", file("data", c, int(f.Size))), Describe("a", "shop", n))
+	p, err := w.Commit(within(t), dir("", file("data", c, int(f.Size))), Describe("a", "shop", n))
 	must(t, err)
 	counts := w.Counts()
-	must(t, w.Close(t.Context()))
+	must(t, w.Close(within(t)))
 	return p, c, counts
 }
 
@@ -119,13 +135,13 @@ func (g *target) WriteAt(p []byte, at int64) (int, error) { return copy(g.data[a
 // fetch reads a file of a point in both ways.
 func fetch(t testing.TB, s repository.Store, p repository.Stored, name string) []byte {
 	t.Helper()
-	tree, err := s.Open(t.Context(), p)
+	tree, err := s.Open(within(t), p)
 	must(t, err)
 	n := entry(t, tree, name)
 	g := &target{make([]byte, n.Size)}
 	done := int64(0)
 	ch := make(chan int64, 1<<16)
-	must(t, tree.Fetch(t.Context(), n, g, repository.Fetching{Progress: func(b, _ int64) { ch <- b }}))
+	must(t, tree.Fetch(within(t), n, g, repository.Fetching{Progress: func(b, _ int64) { ch <- b }}))
 	close(ch)
 	for b := range ch {
 		done += b
@@ -133,7 +149,7 @@ func fetch(t testing.TB, s repository.Store, p repository.Stored, name string) [
 	if done != n.Size {
 		t.Fatalf("progress told of %d bytes of %d", done, n.Size)
 	}
-	r, err := tree.Open(t.Context(), n)
+	r, err := tree.Open(within(t), n)
 	must(t, err)
 	defer r.Close()
 	other, err := io.ReadAll(io.NewSectionReader(r, 0, n.Size))
@@ -141,15 +157,15 @@ func fetch(t testing.TB, s repository.Store, p repository.Stored, name string) [
 	if !bytes.Equal(g.data, other) {
 		t.Fatalf("%s: fetched and read differ", name)
 	}
-	must(t, tree.Close(t.Context()))
+	must(t, tree.Close(within(t)))
 	return other
 }
 
 func entry(t testing.TB, tree repository.Tree, name string) *repository.Node {
 	t.Helper()
-	root, err := tree.Root(t.Context())
+	root, err := tree.Root(within(t))
 	must(t, err)
-	entries, err := tree.Entries(t.Context(), root)
+	entries, err := tree.Entries(within(t), root)
 	must(t, err)
 	i := slices.IndexFunc(entries, func(n *repository.Node) bool { return n.Name == name })
 	if i < 0 {
@@ -171,9 +187,9 @@ func comesBack(t *testing.T, s repository.Store, _ func(testing.TB, string) repo
 		files = append(files, file(name, put(t, w, whole(name, data)), size))
 	}
 	link := &repository.Node{Name: "link", Mode: fs.ModeSymlink | 0o777, UID: 1, GID: 2, ModTime: At(3), Target: "../else where"}
-	p, err := w.Commit(t.Context(), dir("", append(files, link, dir("sub", dir("empty")))...), Describe("a", "shop", 1))
+	p, err := w.Commit(within(t), dir("", append(files, link, dir("sub", dir("empty")))...), Describe("a", "shop", 1))
 	must(t, err)
-	must(t, w.Close(t.Context()))
+	must(t, w.Close(within(t)))
 	for i, size := range sizes {
 		want := Random(uint64(i), size)
 		if size > 5*mib {
@@ -183,7 +199,7 @@ func comesBack(t *testing.T, s repository.Store, _ func(testing.TB, string) repo
 			t.Errorf("the file of %d bytes is not what was put", size)
 		}
 	}
-	tree, err := s.Open(t.Context(), p)
+	tree, err := s.Open(within(t), p)
 	must(t, err)
 	if n := entry(t, tree, "link"); n.Target != "../else where" || n.Mode&fs.ModeSymlink == 0 {
 		t.Errorf("the symlink is %+v", n)
@@ -195,10 +211,10 @@ func comesBack(t *testing.T, s repository.Store, _ func(testing.TB, string) repo
 	if n.Mode != fs.ModeDir|0o750 || !n.ModTime.Equal(At(2)) {
 		t.Errorf("the directory is %+v", n)
 	}
-	if below, err := tree.Entries(t.Context(), n); err != nil || len(below) != 1 || below[0].Name != "empty" {
+	if below, err := tree.Entries(within(t), n); err != nil || len(below) != 1 || below[0].Name != "empty" {
 		t.Errorf("below it: %v, %v", below, err)
 	}
-	if h, err := s.Check(t.Context(), repository.CheckOptions{Read: 100}); err != nil || len(h.Damages) > 0 || h.Points != 1 || h.Files < len(sizes) {
+	if h, err := s.Check(within(t), repository.CheckOptions{Read: 100}); err != nil || len(h.Damages) > 0 || h.Points != 1 || h.Files < len(sizes) {
 		t.Errorf("check: %+v, %v", h, err)
 	}
 }
@@ -264,10 +280,10 @@ func findsLies(t *testing.T, s repository.Store, _ func(testing.TB, string) repo
 	}
 	f.Changed = ranges[1:]
 	w := begin(t, s, "a")
-	if _, err := w.Put(t.Context(), f); err == nil {
+	if _, err := w.Put(within(t), f); err == nil {
 		t.Error("a change that was kept secret was not found")
 	}
-	must(t, w.Close(t.Context()))
+	must(t, w.Close(within(t)))
 }
 
 func resumes(t *testing.T, s repository.Store, again func(testing.TB, string) repository.Store) {
@@ -295,11 +311,11 @@ func atomic(t *testing.T, s repository.Store, again func(testing.TB, string) rep
 	put(t, w, whole("data", Random(12, mib)))
 	other := again(t, "b")
 	defer func() { must(t, other.Close(context.Background())) }()
-	if points, err := other.Points(t.Context()); err != nil || len(points) > 0 {
+	if points, err := other.Points(within(t)); err != nil || len(points) > 0 {
 		t.Errorf("before commit: %d points, %v", len(points), err)
 	}
-	must(t, w.Close(t.Context()))
-	if points, err := other.Points(t.Context()); err != nil || len(points) > 0 {
+	must(t, w.Close(within(t)))
+	if points, err := other.Points(within(t)); err != nil || len(points) > 0 {
 		t.Errorf("after a close without commit: %d points, %v", len(points), err)
 	}
 }
@@ -310,20 +326,21 @@ func shared(t *testing.T, s repository.Store, again func(testing.TB, string) rep
 	a, b := begin(t, s, "a"), begin(t, other, "b")
 	data := [][]byte{Random(13, 6*mib), Random(14, 6*mib)}
 	done := make(chan error)
+	ctx := within(t)
 	for i, w := range []repository.Writer{a, b} {
 		go func() {
-			c, err := w.Put(context.Background(), whole("data", data[i]))
+			c, err := w.Put(ctx, whole("data", data[i]))
 			if err == nil {
-				_, err = w.Commit(context.Background(), dir("", file("data", c, len(data[i]))), Describe(string(rune('a'+i)), "shop", i))
+				_, err = w.Commit(ctx, dir("", file("data", c, len(data[i]))), Describe(string(rune('a'+i)), "shop", i))
 			}
-			done <- errors.Join(err, w.Close(context.Background()))
+			done <- errors.Join(err, w.Close(ctx))
 		}()
 	}
 	for range 2 {
 		must(t, <-done)
 	}
 	for _, reader := range []repository.Store{s, other} {
-		points, err := reader.Points(t.Context())
+		points, err := reader.Points(within(t))
 		must(t, err)
 		if len(points) != 2 || points[0].Host != "a" || points[1].Host != "b" {
 			t.Fatalf("points: %+v", points)
@@ -340,9 +357,9 @@ func described(t *testing.T, s repository.Store, _ func(testing.TB, string) repo
 	p, _, _ := store(t, s, 1, whole("data", Random(15, mib)))
 	d := p.Description
 	d.Pinned, d.Entry = true, json.RawMessage(`{"id":"other"}`)
-	_, err := s.Describe(t.Context(), p, d)
+	_, err := s.Describe(within(t), p, d)
 	must(t, err)
-	points, err := s.Points(t.Context())
+	points, err := s.Points(within(t))
 	must(t, err)
 	if len(points) != 1 || !points[0].Pinned || string(points[0].Entry) != `{"id":"other"}` || !points[0].TakenAt.Equal(d.TakenAt) {
 		t.Fatalf("described: %+v", points)
@@ -359,15 +376,15 @@ func removed(t *testing.T, s repository.Store, _ func(testing.TB, string) reposi
 	f.Base = base
 	second, _, _ := store(t, s, 2, f)
 	for range 2 {
-		must(t, s.Remove(t.Context(), first))
+		must(t, s.Remove(within(t), first))
 	}
-	if _, err := s.Open(t.Context(), first); !errors.Is(err, repository.ErrNotThere) {
+	if _, err := s.Open(within(t), first); !errors.Is(err, repository.ErrNotThere) {
 		t.Errorf("opening a removed point: %v", err)
 	}
-	if _, err := s.Maintain(t.Context()); err != nil {
+	if _, err := s.Maintain(within(t)); err != nil {
 		t.Error(err)
 	}
-	if points, err := s.Points(t.Context()); err != nil || len(points) != 1 {
+	if points, err := s.Points(within(t)); err != nil || len(points) != 1 {
 		t.Errorf("%d points, %v", len(points), err)
 	}
 	if got := fetch(t, s, second, "data"); !bytes.Equal(got, data) {
@@ -380,7 +397,7 @@ func seeded(t *testing.T, s repository.Store, _ func(testing.TB, string) reposit
 	data := Random(17, 9*mib+100)
 	clear(data[2*mib : 3*mib])
 	p, _, _ := store(t, s, 1, whole("data", data))
-	tree, err := s.Open(t.Context(), p)
+	tree, err := s.Open(within(t), p)
 	must(t, err)
 	other, _ := changed(18, data, pages)
 	for name, c := range map[string]struct {
@@ -389,7 +406,7 @@ func seeded(t *testing.T, s repository.Store, _ func(testing.TB, string) reposit
 	}{"an older version": {other, int64(len(data)) - pages*chunk}, "the same": {data, int64(len(data))}, "a part": {data[:4*mib], 4 * mib}, "nothing": {nil, 0}} {
 		g := &target{make([]byte, len(data))}
 		var sum atomics.Int64
-		must(t, tree.Fetch(t.Context(), entry(t, tree, "data"), g, repository.Fetching{Seed: bytes.NewReader(c.seed), Progress: func(_, b int64) { sum.Add(b) }}))
+		must(t, tree.Fetch(within(t), entry(t, tree, "data"), g, repository.Fetching{Seed: bytes.NewReader(c.seed), Progress: func(_, b int64) { sum.Add(b) }}))
 		if !bytes.Equal(g.data, data) {
 			t.Errorf("%s: not what was put", name)
 		}
