@@ -159,7 +159,7 @@ func urlFault(k storeKind, u *url.URL) string {
 func (r *Repository) Check() error {
 	var all []error
 	for _, f := range r.faults() {
-		all = append(all, errors.New(f.text))
+		all = append(all, fmt.Errorf("%s: %s", f.key, f.text))
 	}
 	return errors.Join(all...)
 }
