@@ -30,6 +30,7 @@ import (
 	"github.com/kopia/kopia/repo/blob/throttling"
 	"github.com/kopia/kopia/repo/compression"
 	"github.com/kopia/kopia/repo/content"
+	"github.com/kopia/kopia/repo/object"
 
 	"github.com/holdstill/holdstill/internal/durable"
 	"github.com/holdstill/holdstill/internal/repository"
@@ -219,8 +220,17 @@ func meaning(err error) error {
 		return repository.ErrPassword
 	case errors.Is(err, repo.ErrAlreadyInitialized):
 		return repository.ErrExists
-	case errors.Is(err, blob.ErrBlobNotFound), errors.Is(err, content.ErrContentNotFound):
+	case errors.Is(err, repository.ErrDamaged):
+		return err
+	case errors.Is(err, blob.ErrBlobNotFound), errors.Is(err, content.ErrContentNotFound), errors.Is(err, object.ErrObjectNotFound),
+		errors.Is(err, blob.ErrInvalidRange), garbled(err):
 		return fmt.Errorf("%w: %w", repository.ErrDamaged, err)
 	}
 	return err
+}
+
+// garbled tells whether bytes came back that are not those that were stored. kopia has only words for it.
+func garbled(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "unable to decrypt content") || strings.Contains(text, "invalid checksum at ") || strings.Contains(text, "invalid (offset=")
 }
