@@ -31,7 +31,7 @@ func (d Dirs) KnownRepository() (*Repository, error) {
 	}
 	r := &Repository{}
 	if err := json.Unmarshal(content, r); err != nil {
-		return nil, fmt.Errorf("%s cannot be read: %w: connect again: holdstill repository connect --url ...", d.location(), err)
+		return nil, fmt.Errorf("%s cannot be read: %w: connect again, with holdstill repository connect --url", d.location(), err)
 	}
 	return r, nil
 }
