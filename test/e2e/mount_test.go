@@ -60,12 +60,20 @@ func (s *shop) sales() {
 	s.t.Helper()
 	check(s.t, s.server.Exec(s.t.Context(), "CREATE DATABASE sales", "CREATE TABLE sales.t (id INT PRIMARY KEY AUTO_INCREMENT, pad CHAR(200) NOT NULL)",
 		"INSERT INTO sales.t (pad) VALUES ('x')"))
-	for range 14 {
+	for range doublings {
 		check(s.t, s.server.Exec(s.t.Context(), "INSERT INTO sales.t (pad) SELECT pad FROM sales.t"))
 	}
 }
 
-const sold = "16384"
+// doublings makes the table larger for a measurement: 21 are half a GiB.
+var doublings = doublingsOf(os.Getenv("HOLDSTILL_DOUBLINGS"))
+
+func doublingsOf(s string) int {
+	if n, err := strconv.Atoi(s); err == nil {
+		return n
+	}
+	return 14
+}
 
 // TestMountCut shows a local cut, lets a server come up on an overlay of it, and takes it away.
 func TestMountCut(t *testing.T) {
@@ -75,7 +83,7 @@ func TestMountCut(t *testing.T) {
 				s := open(t, build, storage)
 				s.sales()
 				p := s.backup()
-				before := loops(t)
+				before := s.loops()
 				dir := filepath.Join(s.lab.Dir(), "point")
 				start := time.Now()
 				m := s.mountOf(p, dir)
@@ -86,12 +94,15 @@ func TestMountCut(t *testing.T) {
 				readOnly(t, m.at(t))
 				contains(t, s.holdstill("points", "show", p.ID).want(t, 0).stdout, s.server.Datadir, s.server.OptionFile)
 				s.busy(m)
-				s.onOverlay(m, filepath.Join(s.lab.Dir(), "scratch"))
+				s.onOverlay(m, s.scratch())
+				if storage == onBtrfs {
+					s.onOverlay(m, filepath.Join(s.volume.Dir, "scratch")) // beside the cut: what is written to is cloned, not copied
+				}
 				s.holdstill("mount", p.ID, dir).want(t, 2)
 				s.holdstill("umount", dir).want(t, 0)
 				gone(t, dir, s.state)
-				if after := loops(t); after != before {
-					t.Errorf("loop devices: %s, before: %s", after, before)
+				if after := s.loops(); after != before {
+					t.Errorf("%d loop devices, before %d", after, before)
 				}
 				s.holdstill("umount", dir).want(t, 4)
 			})
@@ -117,12 +128,16 @@ func TestMountStored(t *testing.T) {
 		readOnly(t, m.at(t))
 		s.sameFiles(p, m)
 		s.busy(m)
-		s.onOverlay(m, filepath.Join(s.lab.Dir(), "scratch"))
 		s.holdstill("umount", dir).want(t, 0)
 		gone(t, dir, s.state)
 		if alive(m.PID) {
 			t.Errorf("process %d serves on", m.PID)
 		}
+		m = s.mountOf(p, dir, "--from", "repository") // nothing of it is in the kernel's memory
+		s.onOverlay(m, s.scratch())
+		check(t, syscall.Kill(m.PID, syscall.SIGTERM))
+		awaitEnd(t, m.PID)
+		gone(t, dir, s.state)
 
 		for _, clean := range [][]string{{"umount", dir}, {"recover"}, {"mount", p.ID, dir, "--from", "local"}} {
 			m = s.mountOf(p, dir, "--from", "repository")
@@ -216,23 +231,25 @@ func (s *shop) forced(m shown) {
 		t.Errorf("a file that was open: %v", err)
 	}
 	check(t, f.Close())
-	for deadline := time.Now().Add(10 * time.Second); alive(m.PID) && time.Now().Before(deadline); {
-		time.Sleep(20 * time.Millisecond)
-	}
+	awaitEnd(t, m.PID)
 	gone(t, m.Dir, s.state)
-	if alive(m.PID) {
-		t.Errorf("process %d serves on", m.PID)
-	}
+}
+
+// scratch is a tmpfs of the lab.
+func (s *shop) scratch() string {
+	s.t.Helper()
+	dir := filepath.Join(s.lab.Dir(), "scratch")
+	check(s.t, os.Mkdir(dir, 0o755))
+	check(s.t, exec.Command("mount", "-t", "tmpfs", "-o", "mode=0755,size=2g", "scratch", dir).Run())
+	return dir
 }
 
 // onOverlay starts a server on a writable layer over the mount and asks it.
 func (s *shop) onOverlay(m shown, scratch string) {
 	t := s.t
 	t.Helper()
-	check(t, os.MkdirAll(scratch, 0o755))
-	check(t, exec.Command("mount", "-t", "tmpfs", "-o", "mode=0755,size=1g", "scratch", scratch).Run())
-	defer func() { check(t, exec.Command("umount", scratch).Run()) }()
 	start := time.Now()
+	check(t, os.MkdirAll(scratch, 0o755))
 	var st syscall.Stat_t
 	check(t, syscall.Stat(m.at(t), &st))
 	for _, name := range []string{"upper", "work", "data", "run"} {
@@ -256,14 +273,14 @@ func (s *shop) onOverlay(m shown, scratch string) {
 	check(t, server.Start())
 	defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
 	check(t, s.lab.Adopt(server.Process.Pid))
-	if got := firstAnswer(t, socket); got != sold {
+	if got := firstAnswer(t, socket); got != strconv.Itoa(1<<doublings) {
 		raw, _ := os.ReadFile(socket + ".err")
 		t.Fatalf("the server on the overlay counts %q\n%s", got, raw)
 	}
 	took := time.Since(start)
 	copied := must(exec.Command("du", "-sm", filepath.Join(scratch, "upper")).Output())(t)
 	whole := must(exec.Command("du", "-sm", "--apparent-size", m.at(t)).Output())(t)
-	t.Logf("ATTENTION: from the %s mount to the first query on an overlay: %s; MiB copied up: %s of %s", m.From, took.Round(time.Millisecond),
+	t.Logf("ATTENTION: from the %s mount to the first query on an overlay at %s: %s; MiB in the upper layer: %s of %s", m.From, filepath.Dir(scratch), took.Round(time.Millisecond),
 		strings.Fields(string(copied))[0], strings.Fields(string(whole))[0])
 }
 
@@ -311,8 +328,16 @@ func sessionOf(pid int) (int, error) {
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
+	awaitEnd(t, pid)
+}
+
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); alive(pid) && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
+	}
+	if alive(pid) {
+		t.Errorf("process %d did not end", pid)
 	}
 }
 
@@ -344,9 +369,10 @@ func mountsBelow(t *testing.T, dir string) string {
 	return strings.Join(out, "\n")
 }
 
-// loops lists the loop devices in use, which go away a little after their last user.
-func loops(t *testing.T) string {
-	t.Helper()
-	time.Sleep(200 * time.Millisecond)
-	return string(must(exec.Command("losetup", "-nlO", "NAME,BACK-FILE").Output())(t))
+// loops counts the loop devices over files of the lab; they go away a little after their last user.
+func (s *shop) loops() int {
+	s.t.Helper()
+	time.Sleep(500 * time.Millisecond)
+	out := must(exec.Command("losetup", "-nlO", "BACK-FILE").Output())(s.t)
+	return strings.Count(string(out), s.lab.Dir()+"/")
 }
