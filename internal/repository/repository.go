@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/extent"
@@ -28,6 +29,17 @@ var (
 	ErrDamaged  = errors.New("what is stored is damaged")              // bytes are missing, or are not those that were stored
 	ErrNotThere = errors.New("the repository does not hold the point") // never did, or it was removed
 )
+
+// Lasting tells whether an error does not go away by trying again.
+func Lasting(err error) bool {
+	for _, kind := range []error{ErrPassword, ErrNone, ErrOther, ErrForeign, ErrDamaged, ErrNotThere, fs.ErrNotExist, fs.ErrPermission,
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
 
 // Store is an open repository. All its methods may be called at once.
 type Store interface {
@@ -126,6 +138,8 @@ type Description struct {
 type Stored struct {
 	Description
 	Handle string // the store's name for it
+	// Unreadable says why the Entry is missing; all else is known all the same. Nil: it is there.
+	Unreadable error
 }
 
 // Tree is the content of a stored point.

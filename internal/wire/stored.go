@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -95,22 +96,30 @@ func (t *StoredTree) Close() error {
 	return errors.Join(t.view.Close(), t.tree.Close(context.Background()))
 }
 
-// fetchPatience is how long a repository that does not answer is tried again in the middle of a file.
+// fetchPatience is how long a repository from which nothing more comes is tried again in the middle of a file.
 const fetchPatience = 10 * time.Minute
 
-// Fetch writes a file of the tree, with what a seed holds of it. After a fault of the network it goes on: what is written already is then the
-// seed, so nothing is fetched twice.
+// Fetch writes a file of the tree, with what a seed holds of it. After a fault of the network it goes on: what is written already is then a
+// seed too, so nothing is fetched twice.
 func (t *StoredTree) Fetch(ctx context.Context, inside string, target *os.File, progress func(int64)) error {
 	real := "/" + strings.Trim(strings.TrimPrefix(inside, t.Path()), "/")
-	seed := t.seed(real)
-	if seed != nil {
-		defer seed.Close()
+	var first, seed io.ReaderAt
+	if f := t.seed(real); f != nil {
+		defer f.Close()
+		first = f
 	}
-	begun, pause := time.Now(), time.Second
+	seed = first
+	meter := &fetchMeter{tell: progress, last: time.Now()}
+	pause := time.Second
 	for {
-		err := t.fetch(ctx, real, target, seed, progress)
-		if err == nil || ctx.Err() != nil || lasting(err) || time.Since(begun)+pause > fetchPatience {
+		begun := time.Now()
+		err := t.fetch(ctx, real, target, seed, meter)
+		last := meter.again()
+		if err == nil || ctx.Err() != nil || repository.Lasting(err) || errors.Is(err, syscall.EIO) || time.Since(last)+pause > fetchPatience {
 			return err
+		}
+		if last.After(begun) {
+			pause = time.Second
 		}
 		t.log.Warn("fetching failed, and is tried again: "+err.Error(), "pause", pause)
 		select {
@@ -118,31 +127,62 @@ func (t *StoredTree) Fetch(ctx context.Context, inside string, target *os.File, 
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, time.Minute)
-		seed = target
-		progress = func(int64) {} // what was told is not told again
+		seed = written{target, first}
 	}
 }
 
-// lasting errors do not go away by trying again.
-func lasting(err error) bool {
-	for _, kind := range []error{repository.ErrDamaged, repository.ErrNotThere, fs.ErrNotExist, syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
+// fetchMeter adds up what all attempts at a file did, and tells nothing twice.
+type fetchMeter struct {
+	tell func(int64)
+
+	mu         sync.Mutex
+	done, told int64 // of this attempt, of all
+	last       time.Time
 }
 
-func (t *StoredTree) fetch(ctx context.Context, real string, target, seed *os.File, progress func(int64)) error {
+// add is for what was written, and how much of it was here already.
+func (m *fetchMeter) add(done, seeded int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done += done
+	more := max(0, m.done-m.told)
+	m.told += more
+	if more > 0 || done > seeded {
+		m.last = time.Now()
+	}
+	m.tell(more)
+}
+
+// again begins another attempt, and says when there was the last progress.
+func (m *fetchMeter) again() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done = 0
+	return m.last
+}
+
+// written is a file that was written in part, with what it lacks from the seed that it was written with.
+type written struct {
+	file, seed io.ReaderAt
+}
+
+func (w written) ReadAt(p []byte, at int64) (int, error) {
+	n, err := w.file.ReadAt(p, at)
+	if w.seed == nil || n == len(p) && slices.ContainsFunc(p, func(b byte) bool { return b != 0 }) {
+		return n, err
+	}
+	if seeded, fault := w.seed.ReadAt(p, at); seeded == len(p) {
+		return seeded, fault
+	}
+	return w.file.ReadAt(p, at)
+}
+
+func (t *StoredTree) fetch(ctx context.Context, real string, target *os.File, seed io.ReaderAt, meter *fetchMeter) error {
 	n, err := t.find(ctx, real)
 	if err != nil {
 		return fmt.Errorf("cannot fetch %s: %w", real, err)
 	}
-	f := repository.Fetching{Progress: func(done, _ int64) { progress(done) }}
-	if seed != nil {
-		f.Seed = seed
-	}
-	return t.tree.Fetch(ctx, n, target, f)
+	return t.tree.Fetch(ctx, n, target, repository.Fetching{Seed: seed, Progress: meter.add})
 }
 
 // seed opens what may be an older version of a file.
@@ -152,9 +192,14 @@ func (t *StoredTree) seed(real string) *os.File {
 		if !in {
 			continue
 		}
-		if f, err := os.Open(path.Join(s.Dir, rel)); err == nil {
+		f, err := os.OpenFile(path.Join(s.Dir, rel), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer must not hold us up
+		if err != nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			return f
 		}
+		_ = f.Close()
 	}
 	return nil
 }
