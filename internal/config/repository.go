@@ -32,9 +32,6 @@ type Repository struct {
 	UploadLimit   Rate       `yaml:"upload_limit" json:"upload_limit,omitempty"`
 	DownloadLimit Rate       `yaml:"download_limit" json:"download_limit,omitempty"`
 	ObjectLock    ObjectLock `yaml:"object_lock" json:"object_lock,omitzero"`
-
-	// Optional means that a backup is a success although its point did not get there.
-	Optional bool `yaml:"optional" json:"optional,omitempty"`
 }
 
 // ObjectLock makes the store of a new repository refuse to change or delete what was written, for a time.

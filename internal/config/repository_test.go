@@ -33,13 +33,12 @@ func TestRepository(t *testing.T) {
   upload_limit: 50MiB
   download_limit: 1MB/s
   object_lock: {mode: governance, period: 720h}
-  optional: true
 `, keys, password))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Repository{URL: "s3://bucket/a/b", Endpoint: "minio.example.org:9000", Region: "eu-1", PlainHTTP: true, CredentialsFile: keys,
-		PasswordFile: password, UploadLimit: 50 << 20, DownloadLimit: 1_000_000, ObjectLock: ObjectLock{"governance", Duration(720 * time.Hour)}, Optional: true}
+		PasswordFile: password, UploadLimit: 50 << 20, DownloadLimit: 1_000_000, ObjectLock: ObjectLock{"governance", Duration(720 * time.Hour)}}
 	if *c.Repository != want {
 		t.Errorf("%+v", *c.Repository)
 	}
@@ -58,7 +57,7 @@ func TestRepositoryPlaces(t *testing.T) {
 func TestRepositoryFaults(t *testing.T) {
 	open, key := written(t, "key", 0o644), written(t, "key", 0o600)
 	for text, want := range map[string]string{
-		"optional: true":                                   "line 1: repository: say where the repository is",
+		"plain_http: false":                                "line 1: repository: say where the repository is",
 		"url: backups":                                     "line 2: repository: the url is no place for a repository",
 		"url: ftp://host/x":                                "write /srv/backups, s3://",
 		"url: /":                                           "a directory is written as",

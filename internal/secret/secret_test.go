@@ -121,3 +121,16 @@ func TestNobody(t *testing.T) {
 		t.Error("nobody is asked twice")
 	}
 }
+
+// TestCommandGetsLittle: the keys of a store are none of its business, and what it says is cut short.
+func TestCommandGetsLittle(t *testing.T) {
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "Zorro")
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/it")
+	if said, err := got(t, Source{Command: `echo "${AWS_SECRET_ACCESS_KEY-none}:$CREDENTIALS_DIRECTORY"`}); err != nil || said != "none:/run/credentials/it" {
+		t.Errorf("%q %v", said, err)
+	}
+	_, err := got(t, Source{Command: `printf '\033[2Jsealed '; printf '\033[2Jsealed ' >&2; head -c 3000 /dev/zero | tr '\0' x >&2; false`})
+	if err == nil || !strings.Contains(err.Error(), "[2Jsealed xxx") || strings.ContainsRune(err.Error(), 27) || len(err.Error()) > 350 {
+		t.Error(err)
+	}
+}
