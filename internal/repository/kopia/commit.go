@@ -42,7 +42,8 @@ func contentOf(id object.ID, length int64) repository.Content {
 	return repository.Content(fmt.Sprintf("%d:%s", length, id))
 }
 
-// Commit stores the directories, bottom up, and then the snapshot. Both become visible together, with the flush.
+// Commit stores the directories, bottom up, and has all of it confirmed before the snapshot is written: a flush writes its packs in any
+// order, and a snapshot in a pack that arrived would be found by the next session (adopt) although what it refers to did not.
 func (w *writer) Commit(ctx context.Context, root *repository.Node, d repository.Description) (repository.Stored, error) {
 	stored, err := w.commit(ctx, root, d)
 	if err != nil {
@@ -61,8 +62,17 @@ func (w *writer) commit(ctx context.Context, root *repository.Node, d repository
 		return repository.Stored{}, err
 	}
 	top.Name = "/"
+	if err := w.session.Flush(ctx); err != nil {
+		return repository.Stored{}, err
+	}
+	if err := w.stillThere(ctx, top); err != nil {
+		return repository.Stored{}, err
+	}
 	m := manifestOf(d, top, entry)
 	if _, err := snapshot.SaveSnapshot(ctx, w.session, m); err != nil {
+		return repository.Stored{}, err
+	}
+	if err := w.dropCheckpoints(ctx); err != nil {
 		return repository.Stored{}, err
 	}
 	if err := w.session.Flush(ctx); err != nil {
@@ -141,9 +151,9 @@ func common(n *repository.Node, kind snapshot.EntryType) *snapshot.DirEntry {
 		ModTime: kfs.UTCTimestampFromTime(n.ModTime), UserID: n.UID, GroupID: n.GID}
 }
 
-// Describe stores the snapshot anew with another entry, and takes the old one away in the same flush.
+// Describe stores the snapshot anew with another entry, and takes the old ones away in the same flush.
 func (s *Store) Describe(ctx context.Context, was repository.Stored, d repository.Description) (repository.Stored, error) {
-	old, err := s.manifest(ctx, was)
+	old, err := s.manifestsOf(ctx, was.Point)
 	if err != nil {
 		return was, err
 	}
@@ -154,8 +164,11 @@ func (s *Store) Describe(ctx context.Context, was repository.Stored, d repositor
 		if err != nil {
 			return err
 		}
-		top, err := w.withEntry(ctx, old.RootEntry, entryFile(entry, d))
+		top, err := w.withEntry(ctx, old[0].RootEntry, entryFile(entry, d))
 		if err != nil {
+			return err
+		}
+		if err := session.Flush(ctx); err != nil { // as in Commit
 			return err
 		}
 		m := manifestOf(d, top, entry)
@@ -163,7 +176,7 @@ func (s *Store) Describe(ctx context.Context, was repository.Stored, d repositor
 			return err
 		}
 		out = repository.Stored{Description: d, Handle: string(m.ID)}
-		return session.DeleteManifest(ctx, old.ID)
+		return deleteAll(ctx, session, old)
 	})
 	if err != nil {
 		return was, fmt.Errorf("cannot describe the point %s anew: %w", d.Point, meaning(err))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/format"
 	"github.com/kopia/kopia/repo/maintenance"
 	"github.com/kopia/kopia/snapshot/snapshotmaintenance"
 
@@ -31,38 +32,63 @@ func (s *Store) settle(ctx context.Context) error {
 	})
 }
 
-// abandoned is how long an owner may be silent before another host maintains in its place.
-const abandoned = 7 * 24 * time.Hour
+const (
+	// abandoned is how long an owner may be silent before another host maintains in its place.
+	abandoned = 7 * 24 * time.Hour
+	// often is the least time between two maintenances: less gains nothing, since kopia waits for two collections anyway.
+	often = 20 * time.Hour
+)
 
-// Maintain runs kopia's full maintenance with its full safety margins: contents that nothing refers to are dropped after a day, so that a
-// session under way on another host, which may refer to them again, loses nothing.
+// Maintain runs kopia's full maintenance with its full safety margins: what nothing refers to is marked by one collection, and dropped after a
+// second one, so after one to three days. Sessions that take longer protect what they have (checkpoint).
 func (s *Store) Maintain(ctx context.Context) (repository.Maintenance, error) {
-	p, err := maintenance.GetParams(ctx, s.repo)
+	before, err := s.maintained(ctx)
 	if err != nil {
-		return repository.Maintenance{}, fmt.Errorf("cannot read who maintains the repository: %w", meaning(err))
+		return repository.Maintenance{}, err
 	}
-	mine := s.repo.ClientOptions().UsernameAtHost()
-	if p.Owner != mine {
-		last, err := s.maintained(ctx)
-		if err != nil {
-			return repository.Maintenance{}, err
-		}
-		if p.Owner != "" && time.Since(last) < abandoned {
-			return repository.Maintenance{Reason: "it is done by " + strings.TrimPrefix(p.Owner, userName+"@")}, nil
-		}
-		if err := s.settle(ctx); err != nil {
-			return repository.Maintenance{}, fmt.Errorf("cannot take over the maintenance: %w", meaning(err))
-		}
+	reason, err := s.mayMaintain(ctx, before)
+	if err != nil || reason != "" {
+		return repository.Maintenance{Reason: reason}, err
 	}
-	ran := false
 	err = repo.DirectWriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill maintain"}, func(ctx context.Context, w repo.DirectRepositoryWriter) error {
-		ran = true
 		return snapshotmaintenance.Run(ctx, w, maintenance.ModeFull, true, maintenance.SafetyFull)
 	})
 	if err != nil {
 		return repository.Maintenance{}, fmt.Errorf("cannot maintain the repository: %w", meaning(err))
 	}
-	return repository.Maintenance{Ran: ran}, nil
+	after, err := s.maintained(ctx)
+	if err == nil && !after.After(before) {
+		return repository.Maintenance{Reason: "another process of this machine is at it"}, nil
+	}
+	return repository.Maintenance{Ran: err == nil}, err
+}
+
+// mayMaintain gives the reason why not, or "". An owner that was silent for long is replaced.
+func (s *Store) mayMaintain(ctx context.Context, last time.Time) (string, error) {
+	p, err := maintenance.GetParams(ctx, s.repo)
+	if err != nil {
+		return "", fmt.Errorf("cannot read who maintains the repository: %w", meaning(err))
+	}
+	if time.Since(last) < often {
+		return "it was done " + last.UTC().Format("2006-01-02 15:04") + " UTC", nil
+	}
+	if p.Owner == s.repo.ClientOptions().UsernameAtHost() {
+		return "", nil
+	}
+	if last.IsZero() { // never: then it counts from the beginning
+		m, err := s.repo.BlobReader().GetMetadata(ctx, format.KopiaRepositoryBlobID)
+		if err != nil {
+			return "", fmt.Errorf("cannot read how old the repository is: %w", err)
+		}
+		last = m.Timestamp
+	}
+	if p.Owner != "" && time.Since(last) < abandoned {
+		return "it is done by " + strings.TrimPrefix(p.Owner, userName+"@"), nil
+	}
+	if err := s.settle(ctx); err != nil {
+		return "", fmt.Errorf("cannot take over the maintenance: %w", meaning(err))
+	}
+	return "", nil
 }
 
 // maintained is when a full maintenance last succeeded.

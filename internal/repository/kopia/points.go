@@ -9,33 +9,34 @@ import (
 	"strings"
 
 	"github.com/kopia/kopia/repo"
-	"github.com/kopia/kopia/repo/manifest"
 	"github.com/kopia/kopia/repo/object"
 	"github.com/kopia/kopia/snapshot"
 
 	"github.com/holdstill/holdstill/internal/repository"
 )
 
-// Points lists what is stored with a tag of ours, oldest first.
+// Points lists what is stored with a tag of ours, oldest first. One whose description is damaged is listed too: the others are not to
+// suffer from it.
 func (s *Store) Points(ctx context.Context) ([]repository.Stored, error) {
 	manifests, err := s.manifests(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the points of %s: %w", s.settings.Location, meaning(err))
 	}
 	var out []repository.Stored
-	var faults []error
 	for _, m := range manifests {
 		stored, err := s.stored(ctx, m)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("cannot read the description of the point %s: %w", m.Tags[pointTag], err))
-			continue
+			stored.Unreadable = fmt.Errorf("cannot read the description of the point %s: %w", stored.Point, meaning(err))
 		}
 		out = append(out, stored)
 	}
 	slices.SortFunc(out, func(a, b repository.Stored) int {
 		return cmp.Or(a.TakenAt.Compare(b.TakenAt), strings.Compare(a.Point, b.Point))
 	})
-	return out, errors.Join(faults...)
+	return out, nil
 }
 
 // manifests are the snapshots with our tag.
@@ -67,32 +68,24 @@ func (s *Store) stored(ctx context.Context, m *snapshot.Manifest) (repository.St
 	return out, err
 }
 
-// manifest finds a point by its handle, or by its id where another host described it anew meanwhile.
-func (s *Store) manifest(ctx context.Context, p repository.Stored) (*snapshot.Manifest, error) {
-	if p.Handle != "" {
-		m, err := snapshot.LoadSnapshot(ctx, s.repo, manifest.ID(p.Handle))
-		if err == nil {
-			return m, nil
-		}
-		if !errors.Is(err, snapshot.ErrSnapshotNotFound) {
-			return nil, fmt.Errorf("cannot read the point %s: %w", p.Point, meaning(err))
-		}
-	}
+// manifestsOf finds a point by its id, not by its handle, which another host may have replaced meanwhile. It is in the list once, or more
+// often if two hosts described it at the same moment.
+func (s *Store) manifestsOf(ctx context.Context, point string) ([]*snapshot.Manifest, error) {
 	all, err := s.manifests(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the point %s: %w", p.Point, meaning(err))
+		return nil, fmt.Errorf("cannot read the point %s: %w", point, meaning(err))
 	}
-	for _, m := range all {
-		if m.Tags[pointTag] == p.Point {
-			return m, nil
-		}
+	all = slices.DeleteFunc(all, func(m *snapshot.Manifest) bool { return m.Tags[pointTag] != point })
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: %w", point, repository.ErrNotThere)
 	}
-	return nil, fmt.Errorf("%s: %w", p.Point, repository.ErrNotThere)
+	slices.SortFunc(all, func(a, b *snapshot.Manifest) int { return b.EndTime.ToTime().Compare(a.EndTime.ToTime()) }) // the newest first
+	return all, nil
 }
 
 // Remove takes the snapshot out of the list.
 func (s *Store) Remove(ctx context.Context, p repository.Stored) error {
-	m, err := s.manifest(ctx, p)
+	all, err := s.manifestsOf(ctx, p.Point)
 	if errors.Is(err, repository.ErrNotThere) {
 		return nil
 	}
@@ -100,10 +93,19 @@ func (s *Store) Remove(ctx context.Context, p repository.Stored) error {
 		return err
 	}
 	err = repo.WriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill remove"}, func(ctx context.Context, w repo.RepositoryWriter) error {
-		return w.DeleteManifest(ctx, m.ID)
+		return deleteAll(ctx, w, all)
 	})
 	if err != nil {
 		return fmt.Errorf("cannot remove the point %s from the repository: %w", p.Point, meaning(err))
+	}
+	return nil
+}
+
+func deleteAll(ctx context.Context, w repo.RepositoryWriter, all []*snapshot.Manifest) error {
+	for _, m := range all {
+		if err := w.DeleteManifest(ctx, m.ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/content"
 )
 
+// adoptable is how old a session may be: maintenance removes the packs of those that are older than four days.
+const adoptable = 72 * time.Hour
+
 // adopt finds the packs of sessions that ended without writing their index (the process was killed, the store went away), and
 // writes it for them, so that nothing is uploaded twice. Each pack ends with an index of its own (kopia: content_index_recovery.go).
 //
 // A session of this host may be alive: another instance ships at the same time. Its packs are complete as soon as they are listed, and
-// an index that names them twice is no fault, so they are adopted without harm; only the marker of a session that is dead is taken away,
-// and since nobody can tell, that is left to maintenance, which removes markers after four days.
+// an index that names them twice is no fault. No pack holds a snapshot whose data are not confirmed (Commit), so nothing is published before its
+// time. The markers stay: nobody can tell a dead session from one that lives, and maintenance removes them after four days.
 func (s *Store) adopt(ctx context.Context) error {
 	sessions, err := s.repo.ContentReader().ListActiveSessions(ctx)
 	if err != nil {
@@ -23,7 +27,9 @@ func (s *Store) adopt(ctx context.Context) error {
 	}
 	ours := map[content.SessionID]bool{}
 	for id, info := range sessions {
-		ours[id] = info.Host == s.settings.Host && info.User == userName
+		if info.Host == s.settings.Host && info.User == userName && time.Since(info.CheckpointTime) < adoptable {
+			ours[id] = true
+		}
 	}
 	if len(ours) == 0 {
 		return nil

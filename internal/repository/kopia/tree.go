@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"runtime"
 	"sync"
 
 	"github.com/kopia/kopia/repo"
@@ -24,7 +23,7 @@ type tree struct {
 
 // Open reads a stored point.
 func (s *Store) Open(ctx context.Context, p repository.Stored) (repository.Tree, error) {
-	m, err := s.manifest(ctx, p)
+	all, err := s.manifestsOf(ctx, p.Point)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +31,7 @@ func (s *Store) Open(ctx context.Context, p repository.Stored) (repository.Tree,
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the point %s: %w", p.Point, meaning(err))
 	}
-	return &tree{repo: r, root: m.RootEntry}, nil
+	return &tree{repo: r, root: all[0].RootEntry}, nil
 }
 
 // Root is the top directory.
@@ -157,7 +156,7 @@ func (t *tree) Fetch(ctx context.Context, n *repository.Node, to repository.Targ
 	}
 	seed := t.seed(f.Seed)
 	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	group.SetLimit(workers())
 	for _, s := range segments {
 		group.Go(func() error {
 			if err := inner.Err(); err != nil {

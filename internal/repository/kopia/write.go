@@ -34,6 +34,11 @@ type writer struct {
 	of      repository.Session
 	workers *semaphore.Weighted
 
+	begun        time.Time
+	checkpoints  sync.Mutex
+	checkpointed time.Time // when it was last written down what is stored so far
+	finished     []piece   // the segments of all files, for that
+
 	zeros sync.Map // length in bytes -> object.ID of as many zeros
 
 	counted struct{ read, kept, holes, uploaded atomic.Int64 }
@@ -41,6 +46,9 @@ type writer struct {
 	told    atomic.Int64
 	flush   sync.Mutex
 }
+
+// workers is how many segments are dealt with at once: one compresses while another waits for the disk or the store. Each takes 4 MiB.
+func workers() int { return min(2*runtime.GOMAXPROCS(0), 16) }
 
 // idPrefix is the one letter by which kopia tells metadata from data.
 func idPrefix(p string) content.IDPrefix { return content.IDPrefix(p) }
@@ -53,7 +61,7 @@ func (s *Store) Begin(ctx context.Context, of repository.Session) (repository.Wr
 	if err := s.repo.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("cannot read the repository: %w", meaning(err))
 	}
-	w := &writer{store: s, of: of}
+	w := &writer{store: s, of: of, begun: time.Now(), checkpointed: time.Now()}
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("cannot take up what an earlier session left: %w", err)
 	}
@@ -64,8 +72,7 @@ func (s *Store) Begin(ctx context.Context, of repository.Session) (repository.Wr
 		return nil, fmt.Errorf("cannot open a session: %w", meaning(err))
 	}
 	w.session = session
-	n := 2 * runtime.GOMAXPROCS(0) // one compresses while another waits for the disk or the store
-	w.workers = semaphore.NewWeighted(int64(n))
+	w.workers = semaphore.NewWeighted(int64(workers()))
 	return w, nil
 }
 
@@ -101,6 +108,7 @@ func (w *writer) Put(ctx context.Context, f repository.File) (repository.Content
 		was := matching(base, i, *p)
 		if was != nil && !f.Paranoid && !touches(f.Changed, p.Start, p.Length) {
 			p.Object = was.Object
+			w.finish(*p)
 			w.counted.kept.Add(p.Length)
 			continue
 		}
@@ -182,9 +190,12 @@ func (w *writer) segment(ctx context.Context, f repository.File, p *piece, was *
 		}
 		c.Object = id
 	}
-	p.Object, err = w.join(ctx, chunks, f.Name)
+	if p.Object, err = w.join(ctx, chunks, f.Name); err != nil {
+		return err
+	}
+	w.finish(*p)
 	w.tell()
-	return err
+	return w.checkpointSometimes(ctx)
 }
 
 // chunks cuts a segment; the chunks of the earlier version that are still good have their objects, and are marked as kept.
