@@ -140,6 +140,15 @@ func read(name string) (*Point, error) {
 	return p, nil
 }
 
+// Get reads the point with an id.
+func (s *Store) Get(id string) (*Point, error) {
+	p, err := read(s.file(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no restore point %q: %w", id, ErrNotFound)
+	}
+	return p, err
+}
+
 // Find resolves what a person typed: an id, a unique prefix of one, or latest, latest~1, ... (the newest point, the one before,
 // among the usable ones of the instance; instance "" means of all).
 func (s *Store) Find(name, instance string) (*Point, error) {

@@ -50,6 +50,16 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestGet(t *testing.T) {
+	s := filled(t)
+	if p, err := s.Get("20261122-130001-bbbbbb"); err != nil || p.Instance != "b" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := s.Get("20261122-130001"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a prefix is no id: %+v, %v", p, err)
+	}
+}
+
 // A clock that was set back must not make an older point the latest, nor must a point that is written anew (pinned, expired)
 // become newer than it is.
 func TestOrderOutlivesTheClock(t *testing.T) {

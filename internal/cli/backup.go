@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,16 +121,24 @@ func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Pol
 	if err == nil && !f.noShip {
 		point, shipped, shipping = a.shipAfter(ctx, point)
 	}
-	if err := errors.Join(a.printPoint(point), recorded(err)); err != nil {
+	shown := *point
+	if shipping != nil && a.json { // of this run, not of the point
+		shown.Warnings = append(slices.Clone(point.Warnings), shipping.Error())
+	}
+	if err := errors.Join(a.printPoint(&shown), recorded(err)); err != nil {
 		return err
 	}
 	if shipped != nil && !a.json {
 		a.printShipped(point, shipped)
 	}
-	if !point.Consistency.Meets(policy.Require) {
-		return fmt.Errorf("%w: point %s is %s, not %s: %s", errBelow, point.ID, point.Consistency, policy.Require, point.ConsistencyReason)
+	if point.Consistency.Meets(policy.Require) {
+		return shipping
 	}
-	return shipping
+	err = fmt.Errorf("%w: point %s is %s, not %s: %s", errBelow, point.ID, point.Consistency, policy.Require, point.ConsistencyReason)
+	if shipping != nil {
+		err = fmt.Errorf("%w; %w", err, shipping)
+	}
+	return err
 }
 
 // locked takes a point while no other run has the instance.

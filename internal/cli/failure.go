@@ -36,6 +36,17 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errBelow means that a point was recorded with less than was required.
 var errBelow = errors.New("the point is below the consistency that was required")
 
+// besides is an error beside which the command printed its document: with --json it is told on stderr, so that stdout has one document.
+type besides struct{ error }
+
+func (e besides) Unwrap() error { return e.error }
+
+// onlyHere is what came in the way of shipping a point that was just recorded.
+type onlyHere struct{ error }
+
+func (e onlyHere) Unwrap() error        { return e.error }
+func (e onlyHere) Is(target error) bool { return target == errRecorded }
+
 // errUnready is doctor's: it has said everything already.
 var errUnready = errors.New("a backup would not reach application consistency")
 
@@ -61,18 +72,18 @@ func exitCode(err error) int {
 		return host.code
 	case errors.As(err, &stuck):
 		return codeStuck
-	case errors.As(err, &usage):
-		return codeUsage
 	case errors.Is(err, errBelow):
 		return codeBelow
+	case errors.Is(err, errRecorded): // whatever the cause: what a repository lacks is not what was asked for
+		return codeFailed
+	case errors.As(err, &usage):
+		return codeUsage
 	case errors.Is(err, catalog.ErrNotFound):
 		return codeNotFound
 	case errors.Is(err, catalog.ErrAmbiguous):
 		return codeUsage
 	case errors.Is(err, lock.ErrBusy):
 		return codeBusy
-	case errors.Is(err, errRecorded): // what a repository lacks is not what was asked for
-		return codeFailed
 	}
 	if code, _ := repositoryFault(err); code != 0 {
 		return code
@@ -132,8 +143,15 @@ func allStuck(err error) []*undo.Stuck {
 func report(err error, asJSON bool, stdout, stderr io.Writer) int {
 	code := exitCode(err)
 	var host hostAnswer
-	if errors.As(err, &host) && host.err == nil || err == nil || errors.Is(err, errUnready) || (errors.Is(err, errBelow) || errors.Is(err, errRecorded) || errors.Is(err, errDamages)) && asJSON {
+	var aside besides
+	if errors.As(err, &host) && host.err == nil || err == nil || errors.Is(err, errUnready) {
 		return code // what there is to say was said
+	}
+	if asJSON && (errors.As(err, &aside) || errors.Is(err, errRecorded)) {
+		asJSON = false // there is a document on stdout
+	}
+	if asJSON && (errors.Is(err, errBelow) || errors.Is(err, errDamages)) {
+		return code // the document says it
 	}
 	message := err.Error()
 	if errors.Is(err, context.Canceled) {

@@ -15,6 +15,7 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/fault"
+	"github.com/holdstill/holdstill/internal/hostname"
 	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/plan"
 	"github.com/holdstill/holdstill/internal/repository"
@@ -61,6 +62,9 @@ func (a *app) points() *cobra.Command {
 	}
 	ship := &cobra.Command{
 		Use: "ship [POINT]", Short: "Send a restore point, or --all that are not there yet, to the repository", Args: atMost(1),
+		Long: `Ship sends a point to the repository, and reads for it only what the file system says has changed since the last point that
+is there. --paranoid reads everything and fails if the file system was wrong; HOLDSTILL_PARANOID=1 in the environment makes every ship,
+also that of a backup, do so: a check for tests.`,
 		Example: "  holdstill points ship latest\n  holdstill points ship --all",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) == 1) {
@@ -189,9 +193,6 @@ func (a *app) printPoint(p *catalog.Point) error {
 	for _, r := range p.Snapshot.Refs {
 		t.row("snapshot", r.Provider+" "+r.Name)
 	}
-	for _, i := range insideOf(p) {
-		t.row("inside", printable(i.Path)+" ("+i.What+")")
-	}
 	if r := p.Repository; r != nil {
 		t.row("repository", fmt.Sprintf("%s, %s read, %s sent", r.ID, humanize.IBytes(uint64(r.ReadBytes)), humanize.IBytes(uint64(r.NewBytes))))
 	}
@@ -224,15 +225,51 @@ func (a *app) removePoint(ctx context.Context, name, instance string) error {
 		return err
 	}
 	defer release()
-	if p.Pinned {
-		return withHint{usagef("point %s is pinned", p.ID), "holdstill points unpin " + p.ID}
+	if err := a.mountedCut(p); err != nil {
+		return err
 	}
 	s := &stock{app: a}
 	defer s.close()
+	stored, err := a.stored(ctx, s, p)
+	switch {
+	case err != nil && s.store == nil && p.Repository != nil:
+		return fmt.Errorf("cannot remove the point %s from the repository: %w", p.ID, err)
+	case err != nil:
+		a.log.Warn("the repository cannot be asked about the point: "+err.Error(), "point", p.ID)
+	case stored != nil:
+		p.Pinned = stored.Pinned
+		if p.Repository == nil {
+			p.Repository = &catalog.Shipment{}
+		}
+		p.Repository.ID = stored.Handle
+	}
+	if p.Pinned {
+		return withHint{usagef("point %s is pinned", p.ID), "holdstill points unpin " + p.ID}
+	}
 	if err := a.remove(ctx, s, p); err != nil {
 		return err
 	}
 	return a.say(map[string]any{"removed": p.ID}, "removed point %s", p.ID)
+}
+
+// stored asks the repository for a point, also for one of which this machine does not know that it is there: a kill may have kept it from
+// noting that. Nil: it is not there, or there is no repository.
+func (a *app) stored(ctx context.Context, s *stock, p *catalog.Point) (*repository.Stored, error) {
+	store, err := s.open(ctx)
+	if errors.Is(err, wire.ErrNoRepository) && p.Repository == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := wire.FindStored(ctx, store, p.ID)
+	if errors.Is(err, repository.ErrNotThere) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &found, nil
 }
 
 func (a *app) remove(ctx context.Context, s *stock, p *catalog.Point) error {
@@ -281,6 +318,9 @@ func (a *app) destroyCuts(ctx context.Context, p *catalog.Point) error {
 // ownPoint finds a point, locks its instance and its shipping, and reads it again: it may have changed while nobody held the locks.
 func (a *app) ownPoint(name, instance string) (*catalog.Point, func(), error) {
 	p, err := a.catalogue().Find(name, instance)
+	if err == nil && p.Host != hostname.Name() && !strings.HasPrefix(p.ID, name) {
+		err = withHint{usagef("%s is a point of another machine, %s: say its id if you mean it", name, p.Host), p.ID}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -301,44 +341,36 @@ func (a *app) ownPoint(name, instance string) (*catalog.Point, func(), error) {
 	return p, release, nil
 }
 
+// pinPoint changes the repository first: if that fails nothing is changed, and what only this machine knew would be lost with the next import.
 func (a *app) pinPoint(ctx context.Context, name, instance string, pinned bool) error {
 	p, release, err := a.ownPoint(name, instance)
 	if err != nil {
 		return err
 	}
 	defer release()
+	s := &stock{app: a}
+	defer s.close()
+	stored, err := a.stored(ctx, s, p)
+	if err == nil && stored != nil {
+		var now repository.Stored
+		if now, err = pinStored(ctx, s.store, *stored, pinned); err == nil && p.Repository != nil {
+			p.Repository.ID = now.Handle
+		}
+	}
+	switch {
+	case err != nil && (p.Repository != nil || stored != nil):
+		return fmt.Errorf("point %s is not changed, since the repository cannot be told: %w", p.ID, err)
+	case err != nil:
+		a.log.Warn("the repository cannot be asked whether it holds the point: "+err.Error(), "point", p.ID)
+	}
 	p.Pinned = pinned
 	if err := a.catalogue().Put(p); err != nil {
 		return err
-	}
-	if p.Repository != nil {
-		if err := a.describe(ctx, p); err != nil {
-			return fmt.Errorf("point %s is changed on this machine, but not in the repository: %w", p.ID, err)
-		}
 	}
 	if a.json {
 		return a.printJSON(p)
 	}
 	return a.say(nil, "point %s is %s", p.ID, map[bool]string{true: "pinned", false: "no longer pinned"}[pinned])
-}
-
-// describe tells the repository what changed about a point.
-func (a *app) describe(ctx context.Context, p *catalog.Point) error {
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }()
-	d, err := wire.Describe(p)
-	if err != nil {
-		return err
-	}
-	stored, err := store.Describe(ctx, repository.Stored{Description: d, Handle: p.Repository.ID}, d)
-	if err != nil {
-		return err
-	}
-	p.Repository.ID = stored.Handle
-	return a.catalogue().Put(p)
 }
 
 // say prints one sentence, or the document where JSON was asked for.

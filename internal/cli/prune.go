@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/fault"
 	"github.com/holdstill/holdstill/internal/hostname"
+	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/repository"
 	"github.com/holdstill/holdstill/internal/retain"
 	"github.com/holdstill/holdstill/internal/wire"
@@ -64,55 +66,70 @@ type verdict struct {
 	TakenAt  time.Time `json:"taken_at"`
 	Action   string    `json:"action"`
 	Reasons  []string  `json:"reasons"`
+	Skipped  string    `json:"skipped,omitempty"` // why it was not carried out
 }
 
 func (a *app) runPrune(ctx context.Context, f pruneFlags) error {
 	s := &stock{app: a}
 	defer s.close()
-	verdicts, stored, err := a.verdicts(ctx, s, f)
+	verdicts, in, err := a.verdicts(ctx, s, f)
 	if err != nil {
 		return err
 	}
+	stored := s.store != nil
 	out := pruned{DryRun: f.dryRun, Verdicts: []verdict{}}
 	for _, v := range verdicts {
 		p := v.Point
-		out.Verdicts = append(out.Verdicts, verdict{p.ID, p.Instance, p.Host, p.TakenAt, v.Action(), v.Reasons})
+		out.Verdicts = append(out.Verdicts, verdict{Point: p.ID, Instance: p.Instance, Host: p.Host, TakenAt: p.TakenAt, Action: v.Action(), Reasons: v.Reasons})
 	}
-	if !f.dryRun {
-		if err := a.carryOut(ctx, s, verdicts); err != nil {
+	if f.dryRun {
+		return a.printPruned(out)
+	}
+	skipped, err := a.carryOut(ctx, s, verdicts, in)
+	if err != nil {
+		return err
+	}
+	busy := map[string]bool{}
+	for i := range out.Verdicts {
+		v := &out.Verdicts[i]
+		if v.Skipped = skipped[v.Point]; v.Skipped == instanceBusy {
+			busy[v.Instance] = true
+		}
+	}
+	if stored {
+		m, err := s.store.Maintain(ctx)
+		if err != nil {
 			return err
 		}
-		if stored {
-			m, err := s.store.Maintain(ctx)
-			if err != nil {
-				return err
-			}
-			out.Repository = &m
-		}
+		out.Repository = &m
 	}
-	return a.printPruned(out)
+	if err := a.printPruned(out); err != nil || len(busy) == 0 {
+		return err
+	}
+	return withHint{besides{fmt.Errorf("not all was pruned of %s: %w", strings.Join(slices.Sorted(maps.Keys(busy)), ", "), lock.ErrBusy)},
+		"prune again when the other run has ended"}
 }
 
-// verdicts decides about all points, instance by instance; stored tells whether there is a repository, which is then open.
-func (a *app) verdicts(ctx context.Context, s *stock, f pruneFlags) ([]retain.Verdict, bool, error) {
+// verdicts decides about all points, instance by instance. If there is a repository it is open then.
+func (a *app) verdicts(ctx context.Context, s *stock, f pruneFlags) ([]retain.Verdict, imports, error) {
 	c, err := config.Load(a.configPath)
 	if errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath {
 		c, err = &config.Config{}, nil
 	}
 	if err != nil {
-		return nil, false, usageError{err}
+		return nil, imports{}, usageError{err}
 	}
 	host := f.host
 	if host == "" {
 		host = hostname.Name()
 	}
-	stored, err := a.current(ctx, s)
+	in, err := a.current(ctx, s)
 	if err != nil {
-		return nil, false, err
+		return nil, in, err
 	}
 	points, err := a.catalogue().List(f.instance)
 	if err != nil {
-		return nil, false, err // a point that cannot be read might be the one that a rule wants
+		return nil, in, err // a point that cannot be read might be the one that a rule wants
 	}
 	byInstance := map[string][]*catalog.Point{}
 	var names []string
@@ -129,49 +146,94 @@ func (a *app) verdicts(ctx context.Context, s *stock, f pruneFlags) ([]retain.Ve
 	var out []retain.Verdict
 	for _, name := range names {
 		policy := c.RetentionOf(name)
-		policy.Repository, policy.ByHost = stored, wire.ByHost
+		policy.Repository, policy.ByHost = s.store != nil, wire.ByHost
 		out = append(out, retain.Decide(byInstance[name], policy, time.Now())...)
 	}
-	return out, stored, nil
+	return out, in, nil
 }
 
 // current brings the catalogue up to what the repository holds: a point that is said to be there must be.
-func (a *app) current(ctx context.Context, s *stock) (bool, error) {
+func (a *app) current(ctx context.Context, s *stock) (imports, error) {
+	none := imports{busy: map[string]bool{}}
 	store, err := s.open(ctx)
 	if errors.Is(err, wire.ErrNoRepository) {
-		return false, nil
+		return none, nil
 	}
+	in := none
 	if err == nil {
-		_, err = a.importPoints(ctx, store)
+		in, err = a.importPoints(ctx, store)
 	}
 	if err != nil {
-		return false, fmt.Errorf("nothing is pruned, since it is not known what the repository holds: %w", err)
+		return none, fmt.Errorf("nothing is pruned, since it is not known what the repository holds: %w", err)
 	}
-	return true, nil
+	return in, nil
 }
 
-// carryOut does what was decided, oldest first. A point that changed meanwhile (pinned, verified) is left for the next time.
-func (a *app) carryOut(ctx context.Context, s *stock, verdicts []retain.Verdict) error {
+// instanceBusy is why something was not done.
+const instanceBusy = "another run holds the instance"
+
+// carryOut does what was decided, oldest first, and tells by points what it did not do, and why. A point that changed meanwhile (pinned,
+// verified) is left for the next time, and so is an instance that another run has.
+func (a *app) carryOut(ctx context.Context, s *stock, verdicts []retain.Verdict, in imports) (map[string]string, error) {
+	skipped := map[string]string{}
+	pins, err := a.pins(ctx, s)
+	if err != nil {
+		return skipped, err
+	}
 	for _, v := range verdicts {
 		if v.Keep && !v.DropsLocal() {
 			continue
 		}
-		p, release, err := a.ownPoint(v.Point.ID, "")
+		id := v.Point.ID
+		if in.busy[v.Point.Instance] {
+			skipped[id] = instanceBusy
+			continue
+		}
+		p, release, err := a.ownPoint(id, "")
+		if isBusy(err) {
+			a.log.Warn("nothing more of the instance is pruned now: "+err.Error(), "instance", v.Point.Instance)
+			in.busy[v.Point.Instance], skipped[id] = true, instanceBusy
+			continue
+		}
 		if errors.Is(err, catalog.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return err
+			return skipped, err
 		}
-		if p.Pinned == v.Point.Pinned && p.Status == v.Point.Status {
+		pinned, held := pins[id]
+		switch {
+		case p.Pinned != v.Point.Pinned || p.Status != v.Point.Status:
+			skipped[id] = "it has changed meanwhile"
+		case pinned:
+			skipped[id] = "it was pinned meanwhile, on another machine"
+		case v.Keep && !held:
+			skipped[id] = "the repository does not hold it any more"
+		default:
 			err = a.carry(ctx, s, p, v)
 		}
 		release()
 		if err != nil {
-			return err
+			return skipped, err
 		}
 	}
-	return nil
+	return skipped, nil
+}
+
+// pins are those of the stored points, asked for at the last moment: any machine may pin any point.
+func (a *app) pins(ctx context.Context, s *stock) (map[string]bool, error) {
+	out := map[string]bool{}
+	if s.store == nil {
+		return out, nil
+	}
+	stored, err := s.store.Points(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("nothing is pruned, since it is not known what the repository holds: %w", err)
+	}
+	for _, p := range stored {
+		out[p.Point] = out[p.Point] || p.Pinned
+	}
+	return out, nil
 }
 
 // carry removes a point, or its snapshots: their entry is changed last, since a restore finds its way when it names one that is gone.
@@ -201,7 +263,12 @@ func (a *app) printPruned(out pruned) error {
 	t := newTable(a.stdout)
 	t.row("POINT", "INSTANCE", "TAKEN (UTC)", "ACTION", "WHY")
 	for _, v := range out.Verdicts {
-		t.row(v.Point, v.Instance, v.TakenAt.Format("2006-01-02 15:04"), v.Action, printable(strings.Join(v.Reasons, "; ")))
+		action := v.Action
+		if v.Skipped != "" {
+			action = "not now"
+			v.Reasons = append([]string{v.Skipped}, v.Reasons...)
+		}
+		t.row(v.Point, v.Instance, v.TakenAt.Format("2006-01-02 15:04"), action, printable(strings.Join(v.Reasons, "; ")))
 	}
 	t.flush()
 	if out.DryRun {

@@ -64,7 +64,7 @@ func (a *app) runReplica(ctx context.Context, r replica.Request, f *copyFlags, n
 		return err
 	}
 	defer done()
-	deps, account, err := a.restoring(ctx, s, f, &point, run.ID, false)
+	deps, account, err := a.restoring(ctx, s, f, &point, r.Datadir, run.ID, false)
 	if err != nil {
 		return err
 	}

@@ -213,7 +213,7 @@ func (a *app) connected(ctx context.Context, store repository.Store, r *config.R
 	if err := a.dirs.KnowRepository(r); err != nil {
 		return err
 	}
-	imported, err := a.importPoints(ctx, store)
+	in, err := a.importPoints(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (a *app) connected(ctx context.Context, store repository.Store, r *config.R
 	if err != nil {
 		return err
 	}
-	shown.Imported = &imported
+	shown.Imported = &in.entered
 	if before != store.ID() {
 		shown.Before = before
 	}

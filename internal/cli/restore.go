@@ -97,7 +97,7 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 		return err
 	}
 	defer done()
-	deps, account, err := a.restoring(ctx, s, f, &r.Point, run.ID, r.InPlace)
+	deps, account, err := a.restoring(ctx, s, f, &r.Point, r.Datadir, run.ID, r.InPlace)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), er
 
 // restoring gathers what a restore needs, and decides which copy of the point it reads; account is how one logs in to the copy: as to the
 // instance, if it is configured.
-func (a *app) restoring(ctx context.Context, s *stock, f *copyFlags, point **catalog.Point, run string, inPlace bool) (restore.Deps, database.Endpoint, error) {
+func (a *app) restoring(ctx context.Context, s *stock, f *copyFlags, point **catalog.Point, datadir, run string, inPlace bool) (restore.Deps, database.Endpoint, error) {
 	deps := restore.Deps{Connect: wire.Pool, Progress: a.progress(), Log: a.log}
 	p := *point
 	where, err := attached(p, f.disks)
@@ -194,7 +194,7 @@ func (a *app) restoring(ctx context.Context, s *stock, f *copyFlags, point **cat
 	if err != nil {
 		return deps, database.Endpoint{}, err
 	}
-	deps.Open = s.opening(wire.OpenAt(where), seeds(p, f.seeds, f.request.Datadir, inPlace, run))
+	deps.Open = s.opening(wire.OpenAt(where), seeds(p, f.seeds, datadir, inPlace, run))
 	i, err := a.instance(ctx, []string{p.Instance})
 	if errors.Is(err, errNoInstance) && !inPlace {
 		return deps, database.Endpoint{}, nil // another host, or no longer configured: root over the socket

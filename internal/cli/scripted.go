@@ -77,8 +77,12 @@ func needsServer(p *catalog.Point) error {
 	for _, l := range p.Paths {
 		paths = append(paths, l.Place.Path)
 	}
+	where := ""
+	if len(cuts) > 0 {
+		where = "; the snapshot: " + strings.Join(cuts, ", ")
+	}
 	return withHint{
 		usagef("point %s is of the application %s, which is no server: there is nothing to start, and only you know where its files belong", p.ID, p.Instance),
-		fmt.Sprintf("copy what you need of %s from the snapshot: %s", strings.Join(paths, ", "), strings.Join(cuts, ", ")),
+		fmt.Sprintf("copy what you need of %s: holdstill mount %s DIR shows it%s", strings.Join(paths, ", "), p.ID, where),
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -24,6 +26,9 @@ func (a *app) shipLock(instance string) (*lock.Lock, error) {
 	return lock.Take(a.dirs.Run, "ship:"+instance)
 }
 
+// paranoidVariable, set to 1, makes every ship a paranoid one: for tests, which so find out whenever a file system is wrong.
+const paranoidVariable = "HOLDSTILL_PARANOID"
+
 // shipPatience is how long a store that does not answer is tried again.
 const shipPatience = 10 * time.Minute
 
@@ -34,16 +39,54 @@ func (a *app) shipPoint(ctx context.Context, store repository.Store, p *catalog.
 		return p, nil, err
 	}
 	defer held.Close()
+	now, err := a.catalogue().Get(p.ID) // pins and removals take the lock too: what is read now is what the repository is told
+	if err == nil {
+		err = shippable(now)
+	}
+	if err != nil {
+		return p, nil, err
+	}
+	p = now
 	gentle()
 	show, end := a.shipProgress()
-	result, err := ship.Ship(ctx, ship.Request{Point: p, Before: a.earlierCuts(p), Paranoid: paranoid, Patience: shipPatience},
+	result, err := ship.Ship(ctx, ship.Request{Point: p, Before: a.earlierCuts(p), Paranoid: paranoid || os.Getenv(paranoidVariable) == "1", Patience: shipPatience},
 		ship.Deps{Store: store, Open: wire.Open, Progress: show, Log: a.log})
 	end()
 	if err != nil {
 		return p, nil, err
 	}
+	if result.There && p.Repository == nil {
+		a.takeShipment(ctx, store, p.ID, result)
+	}
 	shipped, err := a.noteShipped(ctx, p, result)
 	return shipped, result, err
+}
+
+// shippable refuses what cannot be read here, or is to go.
+func shippable(p *catalog.Point) error {
+	switch {
+	case p.Status == catalog.Expired:
+		return fmt.Errorf("point %s is being removed: %w", p.ID, catalog.ErrNotFound)
+	case wire.ByHost(p):
+		return usagef("the snapshot of point %s was taken by a host, which has it: only points whose snapshot is on this machine can be shipped", p.ID)
+	case len(p.Snapshot.Refs) == 0:
+		return fmt.Errorf("point %s has no snapshot on this machine: %w", p.ID, catalog.ErrNotFound)
+	}
+	return nil
+}
+
+// takeShipment is for a point that was shipped, and a kill kept us from noting it: its description says how.
+func (a *app) takeShipment(ctx context.Context, store repository.Store, id string, r *ship.Result) {
+	s, err := wire.FindStored(ctx, store, id)
+	if err == nil {
+		var p *catalog.Point
+		if p, err = wire.Described(s); err == nil {
+			r.Shipment = *p.Repository
+		}
+	}
+	if err != nil {
+		a.log.Warn(err.Error(), "point", id)
+	}
 }
 
 // earlierCuts are the instance's points whose cut is here, newest first.
@@ -56,37 +99,57 @@ func (a *app) earlierCuts(p *catalog.Point) []*catalog.Point {
 	return points
 }
 
-// noteShipped enters the shipment. The entry is read again under the instance's lock: somebody may have pinned it meanwhile.
+// noteShipped enters the shipment. The entry is read again under the instance's lock: somebody may have verified it meanwhile. If another run
+// keeps the instance, the next import does it.
 func (a *app) noteShipped(ctx context.Context, p *catalog.Point, r *ship.Result) (*catalog.Point, error) {
 	held, err := a.waitFor(ctx, p.Instance)
+	if isBusy(err) && ctx.Err() == nil {
+		a.log.Warn(fmt.Sprintf("point %s is in the repository; it is noted at the next points list, since another run holds the instance %s", p.ID, p.Instance))
+		now := *p
+		note(&now, r)
+		return &now, nil
+	}
 	if err != nil {
-		return p, fmt.Errorf("point %s is in the repository, but cannot be noted as shipped: %w", p.ID, err)
+		return p, fmt.Errorf("point %s is in the repository, but cannot be noted as shipped: %w", p.ID, errors.Join(err, ctx.Err()))
 	}
 	defer held.Close()
-	now, err := a.catalogue().Find(p.ID, "")
+	now, err := a.catalogue().Get(p.ID)
 	if err != nil {
 		return p, err
 	}
-	if now.Status == catalog.Recorded {
-		now.Status = catalog.Shipped
-	}
-	if !r.There || now.Repository == nil {
-		now.Repository = &r.Shipment
-	}
-	for _, w := range r.Warnings {
-		if !slices.Contains(now.Warnings, w) {
-			now.Warnings = append(now.Warnings, w)
-		}
-	}
+	note(now, r)
 	return now, a.catalogue().Put(now)
 }
 
-// waitFor takes the instance's lock as soon as the run that has it ends.
+// note changes the entry of a point that was shipped.
+func note(p *catalog.Point, r *ship.Result) {
+	if p.Status == catalog.Recorded {
+		p.Status = catalog.Shipped
+	}
+	if !r.There || p.Repository == nil {
+		p.Repository = &r.Shipment
+	}
+	p.Warnings = slices.Clone(p.Warnings)
+	for _, w := range r.Warnings {
+		if !slices.Contains(p.Warnings, w) {
+			p.Warnings = append(p.Warnings, w)
+		}
+	}
+}
+
+// lockPatience is how long a shipment waits to be noted: others wait for its own lock meanwhile.
+var lockPatience = time.Minute
+
+// waitFor takes the instance's lock as soon as the run that has it ends, if that is soon.
 func (a *app) waitFor(ctx context.Context, instance string) (*lock.Lock, error) {
-	for {
+	for begun, told := time.Now(), false; ; {
 		held, err := lock.Take(a.dirs.Run, instance)
-		if !errors.Is(err, lock.ErrBusy) {
+		if !errors.Is(err, lock.ErrBusy) || time.Since(begun) > lockPatience {
 			return held, err
+		}
+		if !told {
+			a.log.Info("Waiting to note the shipment: "+err.Error(), "patience", lockPatience)
+			told = true
 		}
 		select {
 		case <-ctx.Done():
@@ -109,7 +172,7 @@ func (a *app) shipAfter(ctx context.Context, p *catalog.Point) (*catalog.Point, 
 			return p, result, nil
 		}
 	}
-	return p, nil, withHint{fmt.Errorf("point %s is recorded on this machine only: %w", p.ID, err), "holdstill points ship " + p.ID}
+	return p, nil, withHint{onlyHere{fmt.Errorf("point %s is recorded on this machine only: %w", p.ID, err)}, "holdstill points ship " + p.ID}
 }
 
 // ship sends points that are not in the repository yet.
@@ -123,41 +186,77 @@ func (a *app) ship(ctx context.Context, name, instance string, all, paranoid boo
 		return err
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }()
-	shipped := []*catalog.Point{}
-	for _, p := range points {
-		now, result, err := a.shipPoint(ctx, store, p, paranoid)
+	if !all {
+		now, result, err := a.shipPoint(ctx, store, points[0], paranoid)
 		if err != nil {
 			return err
+		}
+		if a.json {
+			return a.printJSON(now)
+		}
+		a.printShipped(now, result)
+		return nil
+	}
+	return a.shipAll(ctx, store, points, paranoid)
+}
+
+// shipAll goes on after a failure that is not the repository's for good.
+func (a *app) shipAll(ctx context.Context, store repository.Store, points []*catalog.Point, paranoid bool) error {
+	shipped := []*catalog.Point{}
+	busy := map[string]bool{}
+	var faults []error
+	for _, p := range points {
+		if busy[p.Instance] {
+			continue
+		}
+		now, result, err := a.shipPoint(ctx, store, p, paranoid)
+		busy[p.Instance] = isBusy(err)
+		if err != nil {
+			faults = append(faults, err)
+			if ctx.Err() != nil || lost(err) {
+				break
+			}
+			continue
 		}
 		shipped = append(shipped, now)
 		if !a.json {
 			a.printShipped(now, result)
 		}
 	}
-	if a.json && all {
-		return a.printJSON(shipped)
-	}
+	var err error
 	if a.json {
-		return a.printJSON(shipped[0])
+		err = a.printJSON(shipped)
+	} else if len(points) == 0 {
+		err = a.say(nil, "every point is in the repository")
 	}
-	if len(points) == 0 {
-		return a.say(nil, "every point is in the repository")
+	if len(faults) > 0 {
+		err = errors.Join(err, besides{errors.Join(faults...)})
 	}
-	return nil
+	return err
+}
+
+// lost tells whether no other point could be shipped either.
+func lost(err error) bool {
+	for _, kind := range []error{repository.ErrPassword, repository.ErrNone, repository.ErrOther, repository.ErrForeign, syscall.ENOSPC, syscall.EROFS} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // unshipped are the points to ship, oldest first, so that each finds the one before it.
 func (a *app) unshipped(name, instance string, all bool) ([]*catalog.Point, error) {
 	if !all {
 		p, err := a.catalogue().Find(name, instance)
-		if err == nil && len(p.Snapshot.Refs) == 0 {
-			err = fmt.Errorf("point %s has no snapshot on this machine: %w", p.ID, catalog.ErrNotFound)
+		if err == nil {
+			err = shippable(p)
 		}
 		return []*catalog.Point{p}, err
 	}
 	points, err := a.catalogue().List(instance)
 	return slices.DeleteFunc(points, func(p *catalog.Point) bool {
-		return p.Repository != nil || p.Status == catalog.Expired || len(p.Snapshot.Refs) == 0 || p.Host != hostname.Name()
+		return p.Repository != nil || shippable(p) != nil || p.Host != hostname.Name()
 	}), err
 }
 
@@ -173,9 +272,9 @@ func (a *app) printShipped(p *catalog.Point, r *ship.Result) {
 
 // shipProgress draws a bar on a terminal; elsewhere it says every half minute how far it is.
 func (a *app) shipProgress() (func(ship.Event), func()) {
+	var mu sync.Mutex
 	if a.json || !isTerminal(a.stderr) {
 		begun, last := time.Now(), time.Now()
-		var mu sync.Mutex
 		return func(e ship.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -189,12 +288,16 @@ func (a *app) shipProgress() (func(ship.Event), func()) {
 	}
 	var bar *progressbar.ProgressBar
 	return func(e ship.Event) {
+			mu.Lock()
+			defer mu.Unlock()
 			if bar == nil {
 				bar = progressbar.NewOptions64(e.Total, progressbar.OptionSetWriter(a.stderr), progressbar.OptionShowBytes(true),
 					progressbar.OptionSetDescription("ship"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
 			}
 			_ = bar.Set64(e.Counts.Done())
 		}, func() {
+			mu.Lock()
+			defer mu.Unlock()
 			if bar != nil {
 				_ = bar.Finish()
 			}

@@ -18,6 +18,9 @@ import (
 // instanceName keeps names usable in file names, tags and URLs.
 var instanceName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
 
+// IsInstanceName tells whether an instance can have the name.
+func IsInstanceName(name string) bool { return instanceName.MatchString(name) }
+
 // check returns every fault that the types alone do not show, and fills in the defaults.
 func (c *Config) check() []string {
 	var faults []string

@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/browse"
 	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/hostname"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/repository"
@@ -39,7 +42,7 @@ func Stored(p *catalog.Point) *catalog.Point {
 	return &out
 }
 
-// FindStored finds a point in a repository.
+// FindStored finds a point in a repository; ErrNotThere only if all that it holds could be read.
 func FindStored(ctx context.Context, store repository.Store, id string) (repository.Stored, error) {
 	all, err := store.Points(ctx)
 	for _, s := range all {
@@ -47,7 +50,10 @@ func FindStored(ctx context.Context, store repository.Store, id string) (reposit
 			return s, nil
 		}
 	}
-	return repository.Stored{}, errors.Join(fmt.Errorf("%s: %w", id, repository.ErrNotThere), err)
+	if err != nil {
+		return repository.Stored{}, err
+	}
+	return repository.Stored{}, fmt.Errorf("%s: %w", id, repository.ErrNotThere)
 }
 
 // StoredTree is a stored point as the tree of a cut: the names and attributes come through a private mount, the files' contents, where they
@@ -238,29 +244,50 @@ func (t *StoredTree) entries(ctx context.Context, where string, dir *repository.
 	return entries, err
 }
 
-// Described is the catalogue's entry of a stored point as another host sees it: without the snapshots of the machine where it was taken,
-// unless that is this one.
+// pointID is what an id may be that names a file.
+var pointID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{0,62}$`)
+
+// Described is the catalogue's entry of a stored point, as a host sees it that does not know the point: without snapshots, but for those of
+// this machine that the point itself made; whether they are still there is not looked at.
 func Described(s repository.Stored) (*catalog.Point, error) {
 	p := &catalog.Point{}
+	if !pointID.MatchString(s.Point) {
+		return nil, fmt.Errorf("the repository holds a point that is left out, since no point can have the id %q", s.Point)
+	}
 	if err := json.Unmarshal(s.Entry, p); err != nil {
 		return nil, fmt.Errorf("cannot read the entry of the point %s in the repository: %w", s.Point, err)
 	}
 	if p.ID != s.Point {
 		return nil, fmt.Errorf("the entry of the point %s in the repository is that of %q", s.Point, p.ID)
 	}
+	if !config.IsInstanceName(p.Instance) {
+		return nil, fmt.Errorf("the point %s of the repository is left out, since no instance can have the name %q", s.Point, p.Instance)
+	}
 	p.Sequence, p.Pinned, p.Status = 0, s.Pinned, catalog.Shipped
 	if p.Repository == nil {
 		p.Repository = &catalog.Shipment{}
 	}
 	p.Repository.ID = s.Handle
-	if p.Host != hostname.Name() {
-		p.Snapshot.Refs = []snapshot.Ref{}
+	foreign := func(r snapshot.Ref) bool { return r.Run != p.ID || !strings.Contains(r.Name, p.ID) }
+	if p.Host != hostname.Name() || slices.ContainsFunc(p.Snapshot.Refs, foreign) {
+		p.Snapshot.Refs = nil
 	}
+	p.Snapshot.Refs = append([]snapshot.Ref{}, p.Snapshot.Refs...)
 	return p, nil
 }
 
-// Describe is the other way round.
-func Describe(p *catalog.Point) (repository.Description, error) {
-	entry, err := json.Marshal(p)
-	return repository.Description{Point: p.ID, Instance: p.Instance, Host: p.Host, TakenAt: p.TakenAt, Pinned: p.Pinned, Entry: entry}, err
+// WithPin is the description of a stored point with its pin put in or taken out, and all else as it is.
+func WithPin(s repository.Stored, pinned bool) (repository.Description, error) {
+	d := s.Description
+	d.Pinned = pinned
+	entry := map[string]json.RawMessage{}
+	err := json.Unmarshal(s.Entry, &entry)
+	if err == nil {
+		entry["pinned"] = json.RawMessage(strconv.FormatBool(pinned))
+		d.Entry, err = json.Marshal(entry)
+	}
+	if err != nil {
+		return d, fmt.Errorf("cannot read the entry of the point %s in the repository: %w", s.Point, err)
+	}
+	return d, nil
 }
