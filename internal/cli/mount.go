@@ -202,9 +202,12 @@ func (a *app) printMounted(p *catalog.Point, m mounted) error {
 	t.row("at", m.Dir+" (read-only)")
 	from := "the local cut"
 	if m.From == fromRepository {
-		from = fmt.Sprintf("the repository, served by process %d, which logs to %s", m.PID, m.Log)
+		from = fmt.Sprintf("the repository, served by process %d", m.PID)
 	}
 	t.row("from", from)
+	if m.Log != "" {
+		t.row("log", m.Log)
+	}
 	for _, i := range m.Inside {
 		t.row(i.What, printable(i.Path))
 	}

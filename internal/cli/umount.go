@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/browse"
 	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/lock"
 )
 
 // endOfServer is how long umount waits for the process that served to end.
@@ -53,7 +54,7 @@ func (a *app) runUmount(ctx context.Context, at string, force bool) error {
 		err = browse.Umount(m, piecesOf(note))
 	}
 	if errors.Is(err, browse.ErrBusy) {
-		return relayed{err.Error(), "let them end, or take it out of sight: holdstill umount --force " + shellQuoted(dir), mountFault(err)}
+		return relayed{err.Error(), "let them end, or take it out of sight: holdstill umount --force " + shellQuoted(dir), lock.ErrBusy}
 	}
 	if err != nil {
 		return err
@@ -102,6 +103,23 @@ func (a *app) unmountNothing(dir string, note *browse.Note) error {
 		return err
 	}
 	return a.say(map[string]any{"unmounted": dir, "serving": false}, "%s was not mounted any more; what was noted of it is cleaned up", dir)
+}
+
+// mountedCut refuses what would pull the files away from those who look at them: a cut that is removed is empty where it is mounted.
+func (a *app) mountedCut(p *catalog.Point) error {
+	notes, err := browse.Notes(a.mounts())
+	if err != nil {
+		a.log.Warn(err.Error())
+	}
+	for _, n := range notes {
+		if n.Point != p.ID || from(n.From) != fromLocal {
+			continue
+		}
+		if m, err := browse.At(n.Dir); err == nil && m != nil {
+			return relayed{fmt.Sprintf("point %s is mounted at %s", p.ID, n.Dir), "holdstill umount " + shellQuoted(n.Dir), lock.ErrBusy}
+		}
+	}
+	return nil
 }
 
 // recoverMounts takes away what dead mounts left.

@@ -92,7 +92,8 @@ func TestMountCut(t *testing.T) {
 					t.Errorf("mounted %+v", m)
 				}
 				readOnly(t, m.at(t))
-				contains(t, s.holdstill("points", "show", p.ID).want(t, 0).stdout, s.server.Datadir, s.server.OptionFile)
+				contains(t, s.holdstill("points", "show", p.ID).want(t, 0).stdout, s.server.Datadir)
+				s.holdstill("points", "rm", p.ID).want(t, 5)
 				s.busy(m)
 				s.onOverlay(m, s.scratch())
 				if storage == onBtrfs {
