@@ -36,7 +36,7 @@ type copier struct {
 	noClone atomic.Bool  // reflinking does not work here: do not try with every file
 }
 
-func newCopier(j *Job, _ string) *copier {
+func newCopier(j *Job) *copier {
 	c := &copier{job: j, begun: time.Now()}
 	c.told.Store(int64(-tellEvery)) // the first bytes are news
 	c.noClone.Store(j.Plan.How == Copy || j.Plan.How == Fetch)

@@ -15,8 +15,9 @@ import (
 // lookAtOutside finds the server's files that lie beside its data directory.
 func (w *World) lookAtOutside(p *catalog.Point) error {
 	for _, l := range p.Paths {
-		if _, in := mount.Below(w.Source.Real, l.Place.Real); in || l.Purpose == database.SchemaDir {
-			continue // a symlinked schema is found as a link
+		_, in := mount.Below(w.Source.Real, l.Place.Real)
+		if in && l.Unit == w.Source.unit || l.Purpose == database.SchemaDir {
+			continue // a symlinked schema is found as a link; another volume that is mounted below the data directory is outside
 		}
 		o := Outside{Purpose: l.Purpose, Real: l.Place.Real}
 		if err := w.collect(&o, l, p); err != nil {

@@ -87,7 +87,7 @@ func (j *Job) place(ctx context.Context, a placeArgs) error {
 
 // fill puts all files into dir, which gets the run's mark before anything else.
 func (j *Job) fill(ctx context.Context, dir string) error {
-	c := newCopier(j, dir)
+	c := newCopier(j)
 	cloned, err := j.clone(ctx, dir)
 	if err != nil {
 		return err

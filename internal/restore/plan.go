@@ -199,9 +199,6 @@ func (p *Plan) space(w *World) []Problem {
 	for _, f := range p.Bring {
 		need += f.Bytes
 	}
-	for range p.Links {
-		need += 0 // counted when copied: links are few, and their bytes are not in the data directory's
-	}
 	p.Bytes = need
 	margin := need/20 + 64<<20
 	if w.Target.Free > 0 && uint64(need+margin) > w.Target.Free && need > 0 {

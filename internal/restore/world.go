@@ -48,6 +48,7 @@ type Source struct {
 	UID, GID  int
 
 	tree snapshot.Tree
+	unit string // that the tree is the cut of
 }
 
 // Link is a symlink in the data directory.
@@ -153,6 +154,7 @@ func (w *World) lookAtSource(p *catalog.Point) error {
 		if inside == "" {
 			return fmt.Errorf("the cut does not hold the data directory %s", l.Place.Real)
 		}
+		w.Source.unit = l.Unit
 		return w.measure(l.Place.Real, inside, tree, p)
 	}
 	return errors.New("it names no data directory")

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -23,11 +24,8 @@ import (
 	"github.com/holdstill/holdstill/internal/snapshot"
 )
 
-// errCut marks an error of the local cut, and errFull a store without room: neither goes away by trying again.
-var (
-	errCut  = errors.New("the cut cannot be read")
-	errFull = syscall.ENOSPC
-)
+// errCut marks an error of the local cut: it does not go away by trying again.
+var errCut = errors.New("the cut cannot be read")
 
 // filesAtOnce bounds the open files; the store reads parts of each in parallel anyway.
 const filesAtOnce = 4
@@ -100,11 +98,12 @@ func (c *contents) list() error {
 	return nil
 }
 
-// below tells whether the data directory holds a path.
+// below tells whether a path is found with the data directory that it lies in: of another volume that is mounted there, the cut of the data
+// directory's volume has the empty mount point only.
 func (c *contents) below(l catalog.Located) bool {
 	return slices.ContainsFunc(c.point.Paths, func(other catalog.Located) bool {
 		rel, in := mount.Below(other.Place.Real, l.Place.Real)
-		return in && rel != "" && rel != "." && other.Purpose == database.DataDir
+		return in && rel != "" && rel != "." && other.Purpose == database.DataDir && other.Unit == l.Unit
 	})
 }
 
@@ -181,6 +180,9 @@ func (c *contents) walk(real, inside string, in held, data bool) error {
 
 // add enters one directory, file or symlink; sockets and pipes belong to processes.
 func (c *contents) add(real, inside string, in held) error {
+	if !utf8.ValidString(real) {
+		return fmt.Errorf("the name %q is not UTF-8: a repository cannot hold it", real)
+	}
 	var st unix.Stat_t
 	stat := unix.Lstat
 	if strings.HasSuffix(inside, "/") {
@@ -236,9 +238,9 @@ func (c *contents) optionFiles() {
 		if slices.ContainsFunc(c.files, func(have *file) bool { return have.real == f.Path }) {
 			continue
 		}
-		info, err := os.Stat(f.Path)
-		if err == nil && info.Mode().IsRegular() {
-			err = c.add(f.Path, f.Path, held{})
+		real, err := filepath.EvalSymlinks(f.Path) // Debian's my.cnf is a link
+		if err == nil {
+			err = c.add(f.Path, real, held{})
 		}
 		if err != nil {
 			c.warnings = append(c.warnings, fmt.Sprintf("the option file %s is not shipped: %v", f.Path, err))
@@ -270,8 +272,12 @@ func (f *file) put(ctx context.Context, w repository.Writer, b *base, paranoid b
 	}
 	defer open.Close()
 	in := repository.File{Name: f.real, Reader: once{open}, Size: f.node.Size, Paranoid: paranoid}
-	if in.Data, err = extent.Data(open); err != nil {
+	in.Data, err = extent.Data(open)
+	switch {
+	case err != nil:
 		in.Data = nil // this file system cannot tell holes from data
+	case in.Data == nil:
+		in.Data = []extent.Range{} // nothing but a hole
 	}
 	in.Base, in.Changed = b.compare(f, open)
 	f.node.Content, err = w.Put(ctx, in)
@@ -284,5 +290,8 @@ type once struct{ file *os.File }
 func (o once) ReadAt(p []byte, at int64) (int, error) {
 	n, err := o.file.ReadAt(p, at)
 	_ = unix.Fadvise(int(o.file.Fd()), at, int64(n), unix.FADV_DONTNEED)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", errCut, err)
+	}
 	return n, err
 }

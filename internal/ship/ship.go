@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"time"
 
@@ -30,7 +29,7 @@ type Request struct {
 	Before []*catalog.Point
 	// Paranoid reads everything, and fails if the file system was wrong about what changed.
 	Paranoid bool
-	// Patience is how long a store that does not answer is tried again; 0: not at all.
+	// Patience is how long a store is tried again to which nothing can be sent; 0: not at all.
 	Patience time.Duration
 }
 
@@ -67,15 +66,17 @@ type Result struct {
 
 // Ship sends a point, and tries again as long as the request's patience lasts where the store is to blame.
 func Ship(ctx context.Context, r Request, deps Deps) (*Result, error) {
-	begun := time.Now()
-	pause := time.Second
+	begun, moved, pause := time.Now(), time.Now(), time.Second // moved: when something last arrived
 	for {
 		result, err := attempt(ctx, r, deps)
 		if err == nil {
 			result.Took = time.Since(begun)
 			return result, nil
 		}
-		if ctx.Err() != nil || !transient(err) || time.Since(begun)+pause > r.Patience {
+		if result.Counts.Uploaded > 0 {
+			moved, pause = time.Now(), time.Second
+		}
+		if ctx.Err() != nil || !transient(err) || time.Since(moved)+pause > r.Patience {
 			return nil, fmt.Errorf("cannot ship the point %s: %w", r.Point.ID, err)
 		}
 		deps.Log.Warn("shipping failed, and is tried again: "+err.Error(), "point", r.Point.ID, "pause", pause)
@@ -87,26 +88,28 @@ func Ship(ctx context.Context, r Request, deps Deps) (*Result, error) {
 	}
 }
 
-// attempt sends the point once.
-func attempt(ctx context.Context, r Request, deps Deps) (_ *Result, err error) {
+// attempt sends the point once. After an error the result tells how much was sent.
+func attempt(ctx context.Context, r Request, deps Deps) (result *Result, err error) {
+	result = &Result{}
 	stored, err := deps.Store.Points(ctx)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	if s, there := find(stored, r.Point.ID); there {
 		return &Result{Shipment: catalog.Shipment{ID: s.Handle}, There: true}, nil
 	}
 	cut, err := open(ctx, r.Point, deps)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	defer func() { err = errors.Join(err, cut.close()) }()
 	if err := cut.list(); err != nil {
-		return nil, fmt.Errorf("cannot list the files of the cut: %w", err)
+		return result, fmt.Errorf("cannot list the files of the cut: %w", err)
 	}
 	base := findBase(ctx, r, stored, deps)
 	defer func() { err = errors.Join(err, base.close()) }()
-	return send(ctx, r, deps, cut, base)
+	*result = Result{Files: len(cut.files), Total: cut.bytes, Compared: base.point(), Why: base.why, Warnings: cut.warnings}
+	return result, send(ctx, r, deps, cut, base, result)
 }
 
 func find(stored []repository.Stored, point string) (repository.Stored, bool) {
@@ -119,37 +122,38 @@ func find(stored []repository.Stored, point string) (repository.Stored, bool) {
 }
 
 // send writes all files, the directories and the description.
-func send(ctx context.Context, r Request, deps Deps, cut *contents, base *base) (_ *Result, err error) {
-	result := &Result{Files: len(cut.files), Total: cut.bytes, Compared: base.point(), Why: base.why, Warnings: cut.warnings}
-	meter := newMeter(cut.bytes, deps.Progress)
+func send(ctx context.Context, r Request, deps Deps, cut *contents, base *base, result *Result) (err error) {
 	result.Chunk = repository.ChunkFor(cut.bytes, base.chunk)
-	w, err := deps.Store.Begin(ctx, repository.Session{Instance: r.Point.Instance, Host: r.Point.Host, Chunk: result.Chunk, Progress: meter.tell})
+	w, err := deps.Store.Begin(ctx, repository.Session{Instance: r.Point.Instance, Host: r.Point.Host, Chunk: result.Chunk,
+		Progress: newMeter(cut.bytes, deps.Progress).tell})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, w.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		result.Counts = w.Counts()
+		err = errors.Join(err, w.Close(context.WithoutCancel(ctx)))
+	}()
 	if err := fault.At("ship.begun"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := cut.put(ctx, w, base, r.Paranoid); err != nil {
-		return nil, err
+		return err
 	}
 	if err := fault.At("ship.sent"); err != nil {
-		return nil, err
+		return err
 	}
 	counts := w.Counts()
 	result.ReadBytes, result.NewBytes = counts.Read, counts.Uploaded
 	d, err := describe(r.Point, result.Shipment)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	stored, err := w.Commit(ctx, cut.root, d)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	result.Counts = w.Counts()
-	result.ID, result.NewBytes = stored.Handle, result.Counts.Uploaded
-	return result, fault.At("ship.committed")
+	result.ID, result.NewBytes = stored.Handle, w.Counts().Uploaded
+	return fault.At("ship.committed")
 }
 
 // describe is the point as other hosts will see it: as shipped.
@@ -162,11 +166,5 @@ func describe(p *catalog.Point, s catalog.Shipment) (repository.Description, err
 
 // transient tells whether a later attempt may succeed: what the cut, the disk or the password are to blame for does not go away.
 func transient(err error) bool {
-	for _, lasting := range []error{fs.ErrNotExist, fs.ErrPermission, repository.ErrPassword, repository.ErrNone, repository.ErrOther,
-		repository.ErrForeign, repository.ErrDamaged, errFull, errCut, fault.ErrInjected} {
-		if errors.Is(err, lasting) {
-			return false
-		}
-	}
-	return true
+	return !repository.Lasting(err) && !errors.Is(err, errCut) && !errors.Is(err, fault.ErrInjected)
 }
