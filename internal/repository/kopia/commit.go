@@ -16,6 +16,7 @@ import (
 	"github.com/kopia/kopia/snapshot"
 	"github.com/kopia/kopia/snapshot/snapshotfs"
 
+	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/repository"
 )
 
@@ -62,7 +63,7 @@ func (w *writer) commit(ctx context.Context, root *repository.Node, d repository
 		return repository.Stored{}, err
 	}
 	top.Name = "/"
-	if err := w.session.Flush(ctx); err != nil {
+	if err := w.flushed(ctx); err != nil {
 		return repository.Stored{}, err
 	}
 	if err := w.stillThere(ctx, top); err != nil {
@@ -75,10 +76,22 @@ func (w *writer) commit(ctx context.Context, root *repository.Node, d repository
 	if err := w.dropCheckpoints(ctx); err != nil {
 		return repository.Stored{}, err
 	}
-	if err := w.session.Flush(ctx); err != nil {
+	if err := w.flushed(ctx); err != nil {
 		return repository.Stored{}, err
 	}
 	return repository.Stored{Description: d, Handle: string(m.ID)}, nil
+}
+
+// flushed sends everything. A directory's files are synced by kopia, their names are not: a power cut could take them.
+func (w *writer) flushed(ctx context.Context) error {
+	if err := w.session.Flush(ctx); err != nil {
+		return err
+	}
+	u, err := w.store.settings.Location.parse()
+	if err != nil || u.Scheme != "file" {
+		return err
+	}
+	return mount.SyncFS(u.Path)
 }
 
 func entryFile(id object.ID, d repository.Description) *snapshot.DirEntry {

@@ -42,7 +42,7 @@ type writer struct {
 	zeros sync.Map // length in bytes -> object.ID of as many zeros
 
 	counted struct{ read, kept, holes, uploaded atomic.Int64 }
-	flushed atomic.Int64 // of what was uploaded
+	indexed atomic.Int64 // what was uploaded when the index was last written
 	told    atomic.Int64
 	flush   sync.Mutex
 }
@@ -272,11 +272,11 @@ func isZero(data []byte) bool {
 // flushSometimes writes the index of what was sent, so that a later session need not send it again.
 func (w *writer) flushSometimes(ctx context.Context) error {
 	sent := w.counted.uploaded.Load()
-	if sent-w.flushed.Load() < flushEvery || !w.flush.TryLock() {
+	if sent-w.indexed.Load() < flushEvery || !w.flush.TryLock() {
 		return nil
 	}
 	defer w.flush.Unlock()
-	w.flushed.Store(sent)
+	w.indexed.Store(sent)
 	return meaning(w.session.Flush(ctx))
 }
 
