@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
@@ -271,7 +272,9 @@ func (f *file) put(ctx context.Context, w repository.Writer, b *base, paranoid b
 		return fmt.Errorf("%w: %w", errCut, err)
 	}
 	defer open.Close()
-	in := repository.File{Name: f.real, Reader: once{open}, Size: f.node.Size, Paranoid: paranoid}
+	reader := &once{file: open}
+	defer reader.forget()
+	in := repository.File{Name: f.real, Reader: reader, Size: f.node.Size, Paranoid: paranoid}
 	in.Data, err = extent.Data(open)
 	switch {
 	case err != nil:
@@ -284,14 +287,29 @@ func (f *file) put(ctx context.Context, w repository.Writer, b *base, paranoid b
 	return err
 }
 
-// once reads a file that is not needed again: what was read gives its place in the page cache back to the server.
-type once struct{ file *os.File }
+// once reads a file that is not needed again: what was read gives its place in the page cache back to the server. Not after each small read:
+// the kernel looks through the caches of all processors for pages that were just read, and waits for them.
+type once struct {
+	file *os.File
+	held atomic.Int64
+}
 
-func (o once) ReadAt(p []byte, at int64) (int, error) {
+const (
+	heldOnce  = 1 << 20  // bytes of a read that is worth forgetting on its own, and leaves alone what is read ahead beside it
+	heldPages = 64 << 20 // bytes of small reads that may lie in the page cache
+)
+
+func (o *once) ReadAt(p []byte, at int64) (int, error) {
 	n, err := o.file.ReadAt(p, at)
-	_ = unix.Fadvise(int(o.file.Fd()), at, int64(n), unix.FADV_DONTNEED)
+	if n >= heldOnce {
+		_ = unix.Fadvise(int(o.file.Fd()), at, int64(n), unix.FADV_DONTNEED)
+	} else if held := o.held.Add(int64(n)); held > heldPages && o.held.CompareAndSwap(held, 0) {
+		o.forget()
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errCut, err)
 	}
 	return n, err
 }
+
+func (o *once) forget() { _ = unix.Fadvise(int(o.file.Fd()), 0, 0, unix.FADV_DONTNEED) }

@@ -5,6 +5,8 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -19,6 +21,10 @@ const (
 	blocksKept  = 48 // 96 MiB
 )
 
+// memory is how far the heap of a process that works with a store may grow, in bytes, before Go collects more often than it would: beside a
+// database the memory is better used by that. GOMEMLIMIT in the environment has the last word.
+const memory = 320 << 20
+
 // cachedOptions are what kopia reads from the connection's file.
 type cachedOptions struct {
 	Place string `json:"place"` // see places
@@ -29,6 +35,9 @@ type cachedOptions struct {
 var places sync.Map
 
 var registerPlaces = sync.OnceFunc(func() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory)
+	}
 	blob.AddSupportedStorage(cachedType, cachedOptions{}, func(ctx context.Context, o *cachedOptions, create bool) (blob.Storage, error) {
 		at, known := places.Load(o.Place)
 		if !known {

@@ -17,8 +17,12 @@ import (
 )
 
 type tree struct {
-	repo repo.DirectRepository
+	dirs repo.DirectRepository // for directories
 	root *snapshot.DirEntry
+
+	reading func(context.Context) (repo.DirectRepository, error)
+	mu      sync.Mutex
+	repo    repo.DirectRepository // for files; set by files
 }
 
 // Open reads a stored point.
@@ -27,11 +31,23 @@ func (s *Store) Open(ctx context.Context, p repository.Stored) (repository.Tree,
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.reading(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the point %s: %w", p.Point, meaning(err))
+	return &tree{dirs: s.repo, root: all[0].RootEntry, reading: s.reading}, nil
+}
+
+// files connects the tree for reading files. A ship looks at the directories of the point before and at no file, and should not pay for
+// another connection, whose password alone takes a good part of a second.
+func (t *tree) files(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.repo != nil {
+		return nil
 	}
-	return &tree{repo: r, root: all[0].RootEntry}, nil
+	r, err := t.reading(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot open the files of the point: %w", meaning(err))
+	}
+	t.repo = r
+	return nil
 }
 
 // Root is the top directory.
@@ -66,7 +82,7 @@ func (t *tree) Entries(ctx context.Context, dir *repository.Node) ([]*repository
 	for _, e := range entries {
 		n := node(e)
 		if n.Mode&fs.ModeSymlink != 0 {
-			target, err := read(ctx, t.repo, e.ObjectID)
+			target, err := read(ctx, t.dirs, e.ObjectID)
 			if err != nil {
 				return nil, fmt.Errorf("cannot read the symlink %s: %w", e.Name, err)
 			}
@@ -79,7 +95,7 @@ func (t *tree) Entries(ctx context.Context, dir *repository.Node) ([]*repository
 
 // raw reads a directory as kopia stores it.
 func (t *tree) raw(ctx context.Context, id object.ID) ([]*snapshot.DirEntry, error) {
-	raw, err := read(ctx, t.repo, id)
+	raw, err := read(ctx, t.dirs, id)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +166,9 @@ func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
 // Fetch writes a file to the target, several segments at once. Contents are authenticated when they are decrypted, so a byte that is not
 // the stored one is an error and never written.
 func (t *tree) Fetch(ctx context.Context, n *repository.Node, to repository.Target, f repository.Fetching) error {
+	if err := t.files(ctx); err != nil {
+		return fmt.Errorf("cannot read %s: %w", n.Name, err)
+	}
 	segments, err := t.segments(ctx, n)
 	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", n.Name, err)
@@ -215,6 +234,9 @@ func writeData(to repository.Target, data []byte, at int64) error {
 
 // Open opens a file for reading at random.
 func (t *tree) Open(ctx context.Context, n *repository.Node) (repository.Reader, error) {
+	if err := t.files(ctx); err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", n.Name, err)
+	}
 	segments, err := t.segments(ctx, n)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", n.Name, err)

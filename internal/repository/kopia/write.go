@@ -175,13 +175,17 @@ func (w *writer) segment(ctx context.Context, f repository.File, p *piece, was *
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
+	data := (*buffer)[:p.Length]
+	if err := w.load(f, p.Start, chunks, data); err != nil {
+		return err
+	}
 	for i := range chunks {
 		c := &chunks[i]
 		if c.Object != object.EmptyID && !f.Paranoid {
 			w.counted.kept.Add(c.Length)
 			continue
 		}
-		id, err := w.chunk(ctx, f, p.Start+c.Start, (*buffer)[:c.Length])
+		id, err := w.chunk(ctx, f, p.Start+c.Start, data[c.Start:c.Start+c.Length])
 		if err != nil {
 			return err
 		}
@@ -225,20 +229,51 @@ func (w *writer) chunks(ctx context.Context, f repository.File, p piece, was *pi
 	return out, kept, nil
 }
 
-// chunk reads and stores one chunk; one that is known to be zeros is not read.
-func (w *writer) chunk(ctx context.Context, f repository.File, at int64, data []byte) (object.ID, error) {
-	length := int64(len(data))
-	if f.Data != nil && !f.Paranoid && !touches(f.Data, at, length) {
-		w.counted.holes.Add(length)
-		return w.zero(ctx, len(data))
+// load reads the chunks of a segment that have to be read, those that lie beside each other at once.
+func (w *writer) load(f repository.File, start int64, chunks []piece, data []byte) error {
+	for from := 0; from < len(chunks); from++ {
+		to := from
+		for to < len(chunks) && !known(f, start, chunks[to]) {
+			to++
+		}
+		if to == from {
+			continue
+		}
+		last := chunks[to-1]
+		if err := w.read(f, start+chunks[from].Start, data[chunks[from].Start:last.Start+last.Length]); err != nil {
+			return err
+		}
+		from = to // which is known, or behind the end
 	}
+	return nil
+}
+
+// known tells whether a chunk need not be read: it is kept from the earlier version, or a hole.
+func known(f repository.File, start int64, c piece) bool {
+	return !f.Paranoid && (c.Object != object.EmptyID || hole(f, start+c.Start, c.Length))
+}
+
+func hole(f repository.File, at, length int64) bool {
+	return f.Data != nil && !f.Paranoid && !touches(f.Data, at, length)
+}
+
+func (w *writer) read(f repository.File, at int64, data []byte) error {
 	if n, err := f.Reader.ReadAt(data, at); n != len(data) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return object.EmptyID, fmt.Errorf("cannot read %d bytes at %d: %w", length, at, err)
+		return fmt.Errorf("cannot read %d bytes at %d: %w", len(data), at, err)
 	}
-	w.counted.read.Add(length)
+	w.counted.read.Add(int64(len(data)))
+	return nil
+}
+
+// chunk stores one chunk, whose data are there if it is no hole.
+func (w *writer) chunk(ctx context.Context, f repository.File, at int64, data []byte) (object.ID, error) {
+	if hole(f, at, int64(len(data))) {
+		w.counted.holes.Add(int64(len(data)))
+		return w.zero(ctx, len(data))
+	}
 	if isZero(data) {
 		return w.zero(ctx, len(data))
 	}
