@@ -56,7 +56,7 @@ func (g *ground) server(ctx context.Context, name string, disk *lab.Volume, mega
 		return nil, err
 	}
 	g.servers = append(g.servers, s)
-	return s, g.configure()
+	return s, g.configure("")
 }
 
 // fill loads random bytes, which nothing can compress or share, and then puts durability back.
@@ -77,9 +77,9 @@ func fill(ctx context.Context, s *lab.Server, megabytes int) error {
 	return s.Exec(ctx, statements...)
 }
 
-// configure writes the configuration anew, with all servers so far.
-func (g *ground) configure() error {
-	text := fmt.Sprintf("hooks:\n  azure: {instances: [%s]}\ninstances:\n", g.servers[len(g.servers)-1].Name) // the others are stopped
+// configure writes the configuration anew, with all servers so far and another section.
+func (g *ground) configure(more string) error {
+	text := more + fmt.Sprintf("\nhooks:\n  azure: {instances: [%s]}\ninstances:\n", g.servers[len(g.servers)-1].Name) // the others are stopped
 	for _, s := range g.servers {
 		text += fmt.Sprintf("  %s:\n    option_file: %s\n    service:\n      start: %s\n      stop: %s\n", s.Name, s.OptionFile, s.StartCommand(), s.StopCommand())
 	}
@@ -88,12 +88,16 @@ func (g *ground) configure() error {
 
 // holdstill runs the program and gives what it printed.
 func (g *ground) holdstill(ctx context.Context, args ...string) ([]byte, error) {
+	return output(g.command(ctx, args...))
+}
+
+func (g *ground) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--config", filepath.Join(g.lab.Dir(), "holdstill.yaml")}, args...)
 	cmd := exec.CommandContext(ctx, g.binary, args...)
 	cmd.Env = append(os.Environ(), "HOLDSTILL_STATE="+filepath.Join(g.lab.Dir(), "state"), "HOLDSTILL_RUN="+filepath.Join(g.lab.Dir(), "run"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
-	return output(cmd)
+	return cmd
 }
 
 func output(cmd *exec.Cmd) ([]byte, error) {

@@ -1,7 +1,7 @@
 // Command bench measures what a backup costs the users of a server, Holdstill's and its peers', side by side: the same server, the
 // same write load, the same prober. docs/benchmarks.md says what is measured and how. It is run by `make bench`, or as
 //
-//	go run ./test/bench [-runs 5] [-slow-runs 3] [-base 30s] [-restore-gb 3] [-only btrfs,image,restore]
+//	go run ./test/bench [-runs 5] [-slow-runs 3] [-base 30s] [-restore-gb 3] [-only btrfs,image,restore,repository]
 package main
 
 import (
@@ -27,6 +27,9 @@ type options struct {
 	base      time.Duration
 	dataMB    int
 	restoreGB int
+	shipRuns  int
+	shipMB    int
+	peers     string
 	only      string
 	dir       string
 	binary    string
@@ -39,7 +42,10 @@ func main() {
 	flag.DurationVar(&o.base, "base", 30*time.Second, "how long commits are measured without any backup")
 	flag.IntVar(&o.dataMB, "data-mb", 256, "data of the servers that are backed up under load")
 	flag.IntVar(&o.restoreGB, "restore-gb", 3, "data of the server that is restored")
-	flag.StringVar(&o.only, "only", "btrfs,image,restore", "which measures to take")
+	flag.IntVar(&o.shipRuns, "ship-runs", 1, "runs of each archiver of the repository; the median one is shown")
+	flag.IntVar(&o.shipMB, "ship-mb", 3072, "data of the server that is shipped to a repository")
+	flag.StringVar(&o.peers, "peers", "/var/cache/holdstill/peers", "where scripts/fetch-peers.sh put the programs of others")
+	flag.StringVar(&o.only, "only", "btrfs,image,restore", "which measures to take; repository is one too")
 	flag.StringVar(&o.dir, "dir", "/var/tmp/holdstill-bench", "where everything lies; must be absent or empty")
 	flag.StringVar(&o.binary, "holdstill", "", "a built holdstill (default: build one)")
 	flag.Parse()
@@ -76,7 +82,7 @@ func run(ctx context.Context, o options) (err error) {
 	for _, c := range []struct {
 		name string
 		run  func(context.Context, *ground, *report) error
-	}{{btrfs, onBtrfs}, {image, onImage}, {restoreName, restoring}} {
+	}{{btrfs, onBtrfs}, {image, onImage}, {restoreName, restoring}, {repositoryName, shipping}} {
 		if !slices.Contains(strings.Split(o.only, ","), c.name) {
 			fmt.Printf("\n%s: left out (-only %s)\n", c.name, o.only)
 			continue

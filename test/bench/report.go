@@ -123,7 +123,7 @@ func (r *report) goals() {
 		if g.value > g.limit {
 			verdict = "FAIL"
 		}
-		fmt.Printf("  %s  %-40s %8.1f %-2s  (at most %.0f %s)\n", verdict, g.text, g.value, g.unit, g.limit, g.unit)
+		fmt.Printf("  %s  %-48s %8.2f %-2s  (at most %g %s)\n", verdict, g.text, g.value, g.unit, g.limit, g.unit)
 	}
 }
 
