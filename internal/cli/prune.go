@@ -209,6 +209,8 @@ func (a *app) carryOut(ctx context.Context, s *stock, verdicts []retain.Verdict,
 			skipped[id] = "it was pinned meanwhile, on another machine"
 		case v.Keep && !held:
 			skipped[id] = "the repository does not hold it any more"
+		case a.mountedCut(p) != nil:
+			skipped[id] = "its snapshot is mounted"
 		default:
 			err = a.carry(ctx, s, p, v)
 		}
