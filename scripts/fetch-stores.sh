@@ -49,3 +49,5 @@ with_npm() {
 fetch versitygw 1.8.0 with_go github.com/versity/versitygw/cmd/versitygw v versitygw
 fetch fake-gcs-server 1.56.1 with_go github.com/fsouza/fake-gcs-server v fake-gcs-server
 fetch azurite 3.37.0 with_npm azurite '' node_modules/azurite/dist/src/blob/main.js
+# no store: the program that made the format of our repository, which has to read what we write
+fetch kopia 0.23.1 with_go github.com/kopia/kopia v kopia
