@@ -92,6 +92,8 @@ type File struct {
 	Name   string // for messages
 	Reader io.ReaderAt
 	Size   int64
+	// Chunk is the length of the file's pieces where it is not the session's, in bytes; 0: it is.
+	Chunk int
 	// Data are the ranges that hold data, sorted; the rest reads as zeros. Nil: all.
 	Data []extent.Range
 	// Base is the content of an earlier version of the file, of which all but Changed is still the same. "": there is none.

@@ -49,6 +49,19 @@ type file struct {
 	tree   snapshot.Tree // nil: it lies in no cut
 	unit   string        // that the tree is the cut of
 	inode  uint64
+	chunk  int // the length of its pieces, 0: the session's
+}
+
+// logChunk is for logs, in bytes: they are written one after the other and not page by page, and short pieces of them hardly compress.
+const logChunk = 1 << 20
+
+func (c *contents) chunkOf(real string) int {
+	for _, log := range []database.Purpose{database.RedoLog, database.BinaryLog, database.RelayLog} {
+		if c.point.Owns(log, path.Base(real)) || c.point.Owns(log, path.Base(path.Dir(real))) {
+			return logChunk
+		}
+	}
+	return 0
 }
 
 // held says which cut something lies in.
@@ -205,7 +218,7 @@ func (c *contents) add(real, inside string, in held) error {
 		return err
 	case unix.S_IFREG:
 		n.Size = st.Size
-		c.files = append(c.files, &file{node: n, real: real, inside: inside, tree: in.tree, unit: in.unit, inode: st.Ino})
+		c.files = append(c.files, &file{node: n, real: real, inside: inside, tree: in.tree, unit: in.unit, inode: st.Ino, chunk: c.chunkOf(real)})
 		c.bytes += st.Size
 	default:
 		c.drop(real)
@@ -274,7 +287,7 @@ func (f *file) put(ctx context.Context, w repository.Writer, b *base, paranoid b
 	defer open.Close()
 	reader := &once{file: open}
 	defer reader.forget()
-	in := repository.File{Name: f.real, Reader: reader, Size: f.node.Size, Paranoid: paranoid}
+	in := repository.File{Name: f.real, Chunk: f.chunk, Reader: reader, Size: f.node.Size, Paranoid: paranoid}
 	in.Data, err = extent.Data(open)
 	switch {
 	case err != nil:

@@ -2,6 +2,7 @@ package kopia
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,7 +205,7 @@ func (w *writer) segment(ctx context.Context, f repository.File, p *piece, was *
 
 // chunks cuts a segment; the chunks of the earlier version that are still good have their objects, and are marked as kept.
 func (w *writer) chunks(ctx context.Context, f repository.File, p piece, was *piece) ([]piece, []bool, error) {
-	size := int64(w.of.Chunk)
+	size := int64(cmp.Or(f.Chunk, w.of.Chunk))
 	out := make([]piece, (p.Length+size-1)/size)
 	kept := make([]bool, len(out))
 	for i := range out {
