@@ -183,6 +183,9 @@ func (a *app) merge(ctx context.Context, store repository.Store, s repository.St
 // forgetGone takes out a point that was only in the repository and is there no more. What still has a cut here stays, unshipped.
 func (a *app) forgetGone(was *catalog.Point, in imports) error {
 	return a.change(was, in, func(now *catalog.Point) error {
+		if now.Host == hostname.Name() && now.Status != catalog.Expired {
+			a.log.Warn("the repository does not list this point any more: another machine removed it, or an index is damaged (see docs/repository.md, Damage)", "point", now.ID)
+		}
 		if len(now.Snapshot.Refs) == 0 {
 			return a.catalogue().Forget(now.ID)
 		}
