@@ -131,7 +131,7 @@ func TestMountStored(t *testing.T) {
 		s.busy(m)
 		s.holdstill("umount", dir).want(t, 0)
 		gone(t, dir, s.state)
-		awaitEnd(t, m.PID) // it has forgotten the mount, and may still be closing the repository
+		awaitEnd(t, m.PID)                            // it has forgotten the mount, and may still be closing the repository
 		m = s.mountOf(p, dir, "--from", "repository") // nothing of it is in the kernel's memory
 		s.onOverlay(m, s.scratch())
 		check(t, syscall.Kill(m.PID, syscall.SIGTERM))
