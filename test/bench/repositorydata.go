@@ -176,9 +176,10 @@ func differing(a, b io.ReaderAt) (count int64, err error) {
 		if wasErr != nil && !errors.Is(wasErr, io.EOF) {
 			return count, wasErr
 		}
+		clear(was[m:]) // behind its end a file reads as zeros, also when it grew by preallocated space
 		for from := 0; from < n; from += block {
 			end := min(from+block, n)
-			if end > m || !bytes.Equal(was[from:end], now[from:end]) {
+			if !bytes.Equal(was[from:end], now[from:end]) {
 				count += int64(end - from)
 			}
 		}
