@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/fatih/color"
@@ -104,6 +105,9 @@ func (a *app) showPoint(ctx context.Context, name, instance string) error {
 	}
 	return a.printPoint(point)
 }
+
+// brief bounds what is asked of the repository only to be polite.
+const brief = 20 * time.Second
 
 // refresh brings in what other hosts shipped; that it cannot is no reason not to list what is known.
 func (a *app) refresh(ctx context.Context) {

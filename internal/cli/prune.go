@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -112,12 +111,12 @@ func (a *app) runPrune(ctx context.Context, f pruneFlags) error {
 
 // verdicts decides about all points, instance by instance. If there is a repository it is open then.
 func (a *app) verdicts(ctx context.Context, s *stock, f pruneFlags) ([]retain.Verdict, imports, error) {
-	c, err := config.Load(a.configPath)
-	if errors.Is(err, fs.ErrNotExist) && a.configPath == config.DefaultPath {
-		c, err = &config.Config{}, nil
-	}
+	c, err := a.written()
 	if err != nil {
-		return nil, imports{}, usageError{err}
+		return nil, imports{}, err
+	}
+	if c == nil {
+		c = &config.Config{}
 	}
 	host := f.host
 	if host == "" {

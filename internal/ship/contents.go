@@ -36,6 +36,7 @@ type contents struct {
 	point    *catalog.Point
 	trees    map[string]snapshot.Tree // by unit
 	root     *repository.Node
+	nodes    map[string]*repository.Node // by real path, directories and files
 	files    []*file
 	bytes    int64
 	warnings []string
@@ -72,7 +73,8 @@ type held struct {
 
 // open opens the cuts of a point.
 func open(ctx context.Context, p *catalog.Point, deps Deps) (*contents, error) {
-	c := &contents{point: p, trees: map[string]snapshot.Tree{}, root: &repository.Node{Mode: fs.ModeDir | 0o755, ModTime: p.TakenAt}}
+	root := &repository.Node{Mode: fs.ModeDir | 0o755, ModTime: p.TakenAt}
+	c := &contents{point: p, trees: map[string]snapshot.Tree{}, root: root, nodes: map[string]*repository.Node{"/": root}}
 	for _, ref := range p.Snapshot.Refs {
 		tree, err := deps.Open(ctx, ref)
 		if err != nil {
@@ -205,10 +207,14 @@ func (c *contents) add(real, inside string, in held) error {
 	if err := stat(inside, &st); err != nil {
 		return err
 	}
+	kind := st.Mode & unix.S_IFMT
+	if kind != unix.S_IFDIR && kind != unix.S_IFLNK && kind != unix.S_IFREG {
+		return nil
+	}
 	n := c.node(real)
 	n.UID, n.GID, n.ModTime = st.Uid, st.Gid, timeOf(st.Mtim)
 	n.Mode = fs.FileMode(st.Mode & 0o777)
-	switch st.Mode & unix.S_IFMT {
+	switch kind {
 	case unix.S_IFDIR:
 		n.Mode |= fs.ModeDir
 	case unix.S_IFLNK:
@@ -220,29 +226,20 @@ func (c *contents) add(real, inside string, in held) error {
 		n.Size = st.Size
 		c.files = append(c.files, &file{node: n, real: real, inside: inside, tree: in.tree, unit: in.unit, inode: st.Ino, chunk: c.chunkOf(real)})
 		c.bytes += st.Size
-	default:
-		c.drop(real)
 	}
 	return nil
 }
 
 // node finds or makes the entry of a real path; directories above what is shipped are made up.
 func (c *contents) node(real string) *repository.Node {
-	at := c.root
-	for name := range strings.SplitSeq(strings.Trim(real, "/"), "/") {
-		i := slices.IndexFunc(at.Entries, func(n *repository.Node) bool { return n.Name == name })
-		if i < 0 {
-			at.Entries = append(at.Entries, &repository.Node{Name: name, Mode: fs.ModeDir | 0o755, ModTime: c.point.TakenAt})
-			i = len(at.Entries) - 1
-		}
-		at = at.Entries[i]
+	if n := c.nodes[real]; n != nil {
+		return n
 	}
-	return at
-}
-
-func (c *contents) drop(real string) {
+	n := &repository.Node{Name: path.Base(real), Mode: fs.ModeDir | 0o755, ModTime: c.point.TakenAt}
 	parent := c.node(path.Dir(real))
-	parent.Entries = slices.DeleteFunc(parent.Entries, func(n *repository.Node) bool { return n.Name == path.Base(real) })
+	parent.Entries = append(parent.Entries, n)
+	c.nodes[real] = n
+	return n
 }
 
 // optionFiles adds the option files that the server read, as they are now: they lie on the system's disk and in no cut. They may hold

@@ -18,7 +18,7 @@ const fuse, fuseRoom = "github.com/hanwen/go-fuse/", "browse"
 // makes are the folders below a seam; a make imports its seam and below, never another make. Those that makes share are no makes.
 var (
 	seams  = []string{"database", "snapshot", "repository", "hook"}
-	shared = []string{"database/family", "database/optionfile", "database/databasetest", "snapshot/snapshottest", "hook/hooktest"}
+	shared = []string{"database/family", "database/optionfile", "database/databasetest", "snapshot/snapshottest", "hook/hooktest", "repository/repositorytest"}
 	verbs  = []string{"plan", "take", "ship", "retain", "verify", "restore", "replica", "pitr", "dump"}
 	// These verbs build on restore; a plan is what take carries out.
 	allowed = map[string][]string{"replica": {"restore"}, "pitr": {"restore"}, "verify": {"restore"}, "dump": {"restore"}, "take": {"plan"}}

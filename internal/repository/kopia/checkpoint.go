@@ -70,7 +70,7 @@ func (w *writer) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.session.Flush(ctx); err != nil { // as in Commit
+	if err := w.flushed(ctx); err != nil { // as in Commit
 		return err
 	}
 	if err := w.dropCheckpoints(ctx); err != nil {

@@ -82,12 +82,17 @@ func (w *writer) commit(ctx context.Context, root *repository.Node, d repository
 	return repository.Stored{Description: d, Handle: string(m.ID)}, nil
 }
 
-// flushed sends everything. A directory's files are synced by kopia, their names are not: a power cut could take them.
+// flushed sends everything that the session has, and returns when it is safe.
 func (w *writer) flushed(ctx context.Context) error {
 	if err := w.session.Flush(ctx); err != nil {
 		return err
 	}
-	u, err := w.store.settings.Location.parse()
+	return w.store.synced()
+}
+
+// synced makes names durable where the store is a directory: kopia syncs its files, and a power cut could take their names.
+func (s *Store) synced() error {
+	u, err := s.settings.Location.parse()
 	if err != nil || u.Scheme != "file" {
 		return err
 	}
@@ -181,7 +186,7 @@ func (s *Store) Describe(ctx context.Context, was repository.Stored, d repositor
 		if err != nil {
 			return err
 		}
-		if err := session.Flush(ctx); err != nil { // as in Commit
+		if err := w.flushed(ctx); err != nil { // as in Commit
 			return err
 		}
 		m := manifestOf(d, top, entry)
@@ -191,6 +196,9 @@ func (s *Store) Describe(ctx context.Context, was repository.Stored, d repositor
 		out = repository.Stored{Description: d, Handle: string(m.ID)}
 		return deleteAll(ctx, session, old)
 	})
+	if err == nil {
+		err = s.synced()
+	}
 	if err != nil {
 		return was, fmt.Errorf("cannot describe the point %s anew: %w", d.Point, meaning(err))
 	}

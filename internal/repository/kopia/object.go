@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 
 	"github.com/holdstill/holdstill/internal/repository"
@@ -71,9 +72,9 @@ func read(ctx context.Context, r opener, id object.ID) ([]byte, error) {
 	return raw, meaning(err)
 }
 
-// write stores an object; a prefix puts it with the indexes and directories.
-func (w *writer) write(ctx context.Context, data []byte, prefix, what string) (object.ID, error) {
-	o := w.session.NewObjectWriter(ctx, object.WriterOptions{Description: what, Prefix: idPrefix(prefix), Compressor: compressor, MetadataCompressor: metadataAlg})
+// write stores an object; a prefix, one letter, puts it with the indexes and directories.
+func (w *writer) write(ctx context.Context, data []byte, prefix content.IDPrefix, what string) (object.ID, error) {
+	o := w.session.NewObjectWriter(ctx, object.WriterOptions{Description: what, Prefix: prefix, Compressor: compressor, MetadataCompressor: metadataAlg})
 	defer func() { _ = o.Close() }()
 	if _, err := o.Write(data); err != nil {
 		return object.EmptyID, err

@@ -95,6 +95,9 @@ func (s *Store) Remove(ctx context.Context, p repository.Stored) error {
 	err = repo.WriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill remove"}, func(ctx context.Context, w repo.RepositoryWriter) error {
 		return deleteAll(ctx, w, all)
 	})
+	if err == nil {
+		err = s.synced()
+	}
 	if err != nil {
 		return fmt.Errorf("cannot remove the point %s from the repository: %w", p.Point, meaning(err))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sort"
 	"sync"
 
 	"github.com/kopia/kopia/repo"
@@ -307,16 +308,7 @@ func (r *reader) chunks(s piece) ([]piece, error) {
 
 // find is the piece that holds the byte at a place.
 func find(pieces []piece, at int64) int {
-	low, high := 0, len(pieces)-1
-	for low < high {
-		middle := (low + high + 1) / 2
-		if pieces[middle].Start <= at {
-			low = middle
-		} else {
-			high = middle - 1
-		}
-	}
-	return low
+	return sort.Search(len(pieces), func(i int) bool { return pieces[i].Start > at }) - 1
 }
 
 func (r *reader) Close() error { return nil }

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kopia/kopia/repo"
-	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -50,9 +50,6 @@ type writer struct {
 
 // workers is how many segments are dealt with at once: one compresses while another waits for the disk or the store. Each takes 4 MiB.
 func workers() int { return min(2*runtime.GOMAXPROCS(0), 16) }
-
-// idPrefix is the one letter by which kopia tells metadata from data.
-func idPrefix(p string) content.IDPrefix { return content.IDPrefix(p) }
 
 // Begin opens a session. What a session of the same instance left that was killed is found again first.
 func (s *Store) Begin(ctx context.Context, of repository.Session) (repository.Writer, error) {
@@ -156,16 +153,8 @@ func matching(base []piece, i int, p piece) *piece {
 
 // touches tells whether any of the sorted ranges meets the length bytes at start.
 func touches(ranges []extent.Range, start, length int64) bool {
-	low, high := 0, len(ranges)
-	for low < high { // the first range that ends behind start
-		middle := (low + high) / 2
-		if ranges[middle].Offset+ranges[middle].Length > start {
-			high = middle
-		} else {
-			low = middle + 1
-		}
-	}
-	return low < len(ranges) && ranges[low].Offset < start+length
+	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].End() > start }) // the first that ends behind start
+	return i < len(ranges) && ranges[i].Offset < start+length
 }
 
 // segment stores one segment: the chunks of its earlier version that did not change, and the others from the file.
