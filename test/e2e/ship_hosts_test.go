@@ -146,6 +146,10 @@ func (m *machine) within(n *lab.Network, args ...string) outcome {
 	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
+// Only the main goroutine may run on the main thread: a lab's reaper sees by it in which network a process is, and kills those that are
+// in the lab's. If relay got that thread, the reaper would kill this whole test.
+func init() { runtime.LockOSThread() }
+
 // relay lets processes in a network namespace reach an address of this one, under the same address.
 func relay(t *testing.T, netns, addr string) {
 	t.Helper()
