@@ -24,6 +24,9 @@ const (
 type entry struct {
 	Log
 	Tail int64 `json:"tail"` // where the last event begins
+	Ends byte  `json:"ends"` // the type of that event
+	// Broken is why nothing follows on this log although the server is the same: it was found to hold something else.
+	Broken string `json:"broken,omitempty"`
 }
 
 // put replaces the description, durably.
@@ -54,7 +57,7 @@ func readEntries(dir string) ([]*entry, error) {
 			return nil, fmt.Errorf("cannot read the binary log archive: %w", err)
 		}
 		if !e.Closed {
-			if err := e.complete(dir); err != nil {
+			if err := e.catchUp(dir); err != nil {
 				return nil, fmt.Errorf("cannot read the archived log %s: %w", e.Name, err)
 			}
 		}
@@ -95,6 +98,3 @@ func readEntry(path string) (*entry, error) {
 	}
 	return e, nil
 }
-
-// complete finds what the description of an open log lacks: events that arrived since it was written, up to what is synced.
-func (e *entry) complete(dir string) error { return nil }

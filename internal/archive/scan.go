@@ -1,0 +1,157 @@
+package archive
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/go-mysql-org/go-mysql/replication"
+)
+
+// scanner follows the events of a log, each verified, from bytes on disk or from a server: it is what the archive knows of a log's end.
+type scanner struct {
+	at        int64 // where the next event begins
+	tail      int64 // where the last one begins
+	last      header
+	checksums bool
+	history   history
+	sink      func(raw []byte) error // gets each event; nil: nobody does
+}
+
+// resume is a scanner at the end that a description tells.
+func (e *entry) resume(format []byte) (*scanner, error) {
+	checksums, err := checksummed(format)
+	if err != nil {
+		return nil, err
+	}
+	done, err := parseGTIDs(e.GTIDAfter)
+	if err != nil {
+		return nil, err
+	}
+	return &scanner{at: e.Size, tail: e.Tail, last: header{at: e.Last, kind: replication.EventType(e.Ends)}, checksums: checksums, history: history{done: done}}, nil
+}
+
+// event takes the next one, if it is what belongs here.
+func (s *scanner) event(raw []byte) error {
+	h, err := readHeader(raw)
+	if err != nil {
+		return err
+	}
+	if err := sound(raw, h, s.checksums); err != nil {
+		return err
+	}
+	if err := placed(h, s.at); err != nil {
+		return err
+	}
+	if err := s.history.event(h, body(raw, s.checksums)); err != nil {
+		return err
+	}
+	if s.sink != nil {
+		if err := s.sink(raw); err != nil {
+			return err
+		}
+	}
+	s.last, s.tail, s.at = h, s.at, s.at+h.size
+	return nil
+}
+
+// tell brings a description up to what the scanner has seen.
+func (s *scanner) tell(e *entry) {
+	e.Size, e.Tail, e.Last, e.Ends, e.GTIDAfter = s.at, s.tail, s.last.at, byte(s.last.kind), s.history.done.String()
+}
+
+// read takes the events of a file up to limit, and stops before the first that is not whole; what is not an event is errDamaged.
+func (s *scanner) read(f io.ReaderAt, limit int64) error {
+	r := bufio.NewReaderSize(io.NewSectionReader(f, s.at, limit-s.at), 1<<20)
+	var raw []byte
+	for s.at < limit {
+		head, err := r.Peek(headerSize)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		h, err := readHeader(head)
+		if err != nil {
+			return err
+		}
+		if h.size > limit-s.at {
+			return nil
+		}
+		if int64(cap(raw)) < h.size {
+			raw = make([]byte, h.size+h.size/4)
+		}
+		if _, err := io.ReadFull(r, raw[:h.size]); err != nil {
+			return err
+		}
+		if err := s.event(raw[:h.size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstEvent is a file's format description.
+func firstEvent(f io.ReaderAt) ([]byte, error) {
+	raw := make([]byte, start+headerSize)
+	if _, err := f.ReadAt(raw, 0); err != nil {
+		return nil, fmt.Errorf("%w: the file is shorter than the head of a log", errDamaged)
+	}
+	h, err := readHeader(raw[start:])
+	if err != nil {
+		return nil, err
+	}
+	if string(raw[:start]) != string(magic) || h.kind != replication.FORMAT_DESCRIPTION_EVENT || h.size > 1<<16 {
+		return nil, fmt.Errorf("%w: the file does not begin as a binary log does", errDamaged)
+	}
+	raw = make([]byte, h.size)
+	_, err = f.ReadAt(raw, start)
+	return raw, err
+}
+
+// catchUp finds what the description of an open log lacks: events that arrived since it was written, up to what is synced.
+func (e *entry) catchUp(dir string) error {
+	f, s, err := e.open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	limit, ok := readMark(dir, e)
+	if !ok {
+		limit = e.Size // nothing is known of what came later
+	}
+	if info, err := f.Stat(); err != nil {
+		return err
+	} else if limit = min(limit, info.Size()); limit < e.Size {
+		return fmt.Errorf("%w: it has %d bytes, and should have %d", errDamaged, info.Size(), e.Size)
+	}
+	if err := s.read(f, limit); err != nil {
+		return fmt.Errorf("at %d: %w", s.at, err)
+	}
+	s.tell(e)
+	return nil
+}
+
+// open opens a log's bytes, and puts a scanner to where its description ends.
+func (e *entry) open(dir string) (*os.File, *scanner, error) {
+	f, err := os.OpenFile((&Archive{dir}).Path(e.Log), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	format, err := firstEvent(f)
+	if err == nil {
+		var s *scanner
+		if s, err = e.resume(format); err == nil {
+			return f, s, nil
+		}
+	}
+	_ = f.Close()
+	return nil, nil, err
+}
+
+// reachable tells whether the protocol, with its 32 bits, can ask for a position.
+func reachable(at int64) bool { return at <= math.MaxUint32 }
