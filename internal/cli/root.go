@@ -88,7 +88,7 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.doctor(), a.backup(), a.points(), a.prune(), a.restore(), a.replica(), a.mount(), a.umount(), a.mountServer(), a.recover(), a.hook(), a.holder(), a.demo(), a.version(), a.man(root))
-	root.AddCommand(a.repository())
+	root.AddCommand(a.repository(), a.binlog())
 	if c := a.fault(); c != nil {
 		root.AddCommand(c)
 	}

@@ -35,6 +35,9 @@ func (c *Config) check() []string {
 		for _, f := range i.faults() {
 			faults = append(faults, fmt.Sprintf("line %d: instance %s: %s", c.line("instances", name, f.key), name, f.text))
 		}
+		for _, f := range i.Binlog.faults() {
+			faults = append(faults, fmt.Sprintf("line %d: instance %s: binlog: %s", c.line("instances", name, "binlog", f.key), name, f.text))
+		}
 	}
 	return slices.Concat(faults, c.hookFaults(), c.retentionFaults(), c.repositoryFaults())
 }

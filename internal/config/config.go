@@ -59,6 +59,7 @@ type Instance struct {
 
 	Service     Service     `yaml:"service"`
 	Replication Replication `yaml:"replication"`
+	Binlog      Binlog      `yaml:"binlog"`
 	Retention   *Retention  `yaml:"retention"` // over that of the whole file, key by key
 }
 

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/holdstill/holdstill/internal/archive"
+	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/config"
+)
+
+func (a *app) binlogList() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list [INSTANCE]",
+		Short:   "List the archived binary logs",
+		Example: "  holdstill binlog list\n  holdstill binlog list shop --json",
+		Args:    atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, _, logs, err := a.archived(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(logs)
+			}
+			if len(logs) == 0 {
+				return a.say(nil, "no binary log is archived yet: start holdstill binlog archive")
+			}
+			a.printLogs(logs)
+			return nil
+		},
+	}
+}
+
+// archived opens an instance's archive, which holds nothing if there is none yet.
+func (a *app) archived(ctx context.Context, args []string) (*config.Instance, *archive.Archive, []archive.Log, error) {
+	i, err := a.instance(ctx, args)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	store, err := archive.Open(a.dirs.BinlogArchive(i))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	logs, err := store.Logs()
+	return i, store, logs, err
+}
+
+const toMinute = "2006-01-02 15:04:05"
+
+func (a *app) printLogs(logs []archive.Log) {
+	t := newTable(a.stdout)
+	t.row("SEQ", "LOG", "SERVER", "SIZE", "FIRST (UTC)", "LAST (UTC)", "STATE")
+	for _, l := range logs {
+		state := "open"
+		if l.Closed {
+			state = "closed"
+		}
+		if l.Encrypted {
+			state += ", encrypted on the server"
+		}
+		if l.Gap != nil {
+			state += ", behind a gap: " + l.Gap.Reason
+		}
+		t.row(strconv.Itoa(l.Seq), printable(l.Name), strconv.Itoa(int(l.Server.ID)), humanize.IBytes(uint64(l.Size)), l.First.Format(toMinute), l.Last.Format(toMinute), printable(state))
+	}
+	t.flush()
+}
+
+func (a *app) binlogFetch() *cobra.Command {
+	var instance, out string
+	cmd := &cobra.Command{
+		Use:   "fetch LOG...",
+		Short: "Export archived binary logs, verified",
+		Long: `Fetch writes archived logs into a directory, under the names that they have on the server. LOG is such a name, or the log's
+SEQ of binlog list, which tells logs of one name apart. Each event is verified on the way; a damaged log is refused with the offset.
+
+The files are what the server has, bit for bit, so mysqlbinlog and mariadb-binlog read them.`,
+		Example: `  holdstill binlog fetch binlog.000012 --out /srv/logs
+  holdstill binlog fetch 3 4 5 --instance shop --out /srv/logs`,
+		Args: usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("say where the logs are to be written: --out DIR")
+			}
+			return a.runBinlogFetch(cmd.Context(), instance, args, out)
+		},
+	}
+	cmd.Flags().StringVar(&instance, "instance", "", "whose logs (default: the one that is configured)")
+	cmd.Flags().StringVar(&out, "out", "", "directory to write them into; made if missing")
+	return cmd
+}
+
+func (a *app) runBinlogFetch(ctx context.Context, instance string, names []string, out string) error {
+	var args []string
+	if instance != "" {
+		args = append(args, instance)
+	}
+	_, store, logs, err := a.archived(ctx, args)
+	if err != nil {
+		return err
+	}
+	var chosen []archive.Log
+	for _, name := range names {
+		l, err := chooseLog(logs, name)
+		if err != nil {
+			return err
+		}
+		chosen = append(chosen, l)
+	}
+	if err := os.MkdirAll(out, 0o700); err != nil {
+		return fmt.Errorf("cannot export logs: %w", err)
+	}
+	type exported struct {
+		archive.Log
+		File string `json:"file"`
+	}
+	done := []exported{}
+	for _, l := range chosen {
+		file, err := store.Export(l, filepath.Clean(out))
+		if err != nil {
+			return err
+		}
+		done = append(done, exported{l, file})
+		if !a.json {
+			fmt.Fprintf(a.stdout, "%s  %s\n", file, humanize.IBytes(uint64(l.Size)))
+		}
+	}
+	if a.json {
+		return a.printJSON(done)
+	}
+	return nil
+}
+
+// chooseLog finds the log of a name or a place.
+func chooseLog(logs []archive.Log, word string) (archive.Log, error) {
+	seq, err := strconv.Atoi(word)
+	found := slices.DeleteFunc(slices.Clone(logs), func(l archive.Log) bool { return l.Name != word && (err != nil || l.Seq != seq) })
+	switch len(found) {
+	case 0:
+		return archive.Log{}, withHint{fmt.Errorf("no archived binary log %q: %w", word, catalog.ErrNotFound), "see holdstill binlog list"}
+	case 1:
+		return found[0], nil
+	}
+	return archive.Log{}, withHint{usagef("there are %d archived logs called %s", len(found), word), "name it by its SEQ: see holdstill binlog list"}
+}
