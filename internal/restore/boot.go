@@ -35,6 +35,14 @@ func (j *Job) FirstBoot(ctx context.Context, while func(context.Context, *sql.DB
 	return j.shutDown(ctx, db, process)
 }
 
+func (j *Job) onward() func(context.Context, *sql.DB) error {
+	o := j.Plan.Request.Onward
+	if o == nil {
+		return nil
+	}
+	return func(ctx context.Context, db *sql.DB) error { return o.Do(ctx, j, db) }
+}
+
 // firstArgs come after the option file and win over it.
 func (j *Job) firstArgs() []string {
 	r := j.Plan.Request
@@ -53,6 +61,9 @@ func (j *Job) firstArgs() []string {
 		// Persisted variables win over the command line: among them can be the event scheduler and the start of replication.
 		args = append(args, "--persisted-globals-load=OFF", "--loose-group-replication-start-on-boot=OFF")
 		args = append(args, persistedArgs(r.Datadir)...)
+	}
+	if r.Onward != nil {
+		args = append(args, r.Onward.Args...)
 	}
 	return args
 }

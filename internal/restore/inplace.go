@@ -23,7 +23,7 @@ func (j *Job) inPlace(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	config := j.receipts[len(j.receipts)-1]
-	if err := j.FirstBoot(ctx, nil); err != nil {
+	if err := j.FirstBoot(ctx, j.onward()); err != nil {
 		return nil, err
 	}
 	// The option file was for the first boot only: the instance has its own.

@@ -47,8 +47,17 @@ type Request struct {
 	AcceptPosition bool
 	// Upgrade accepts a server of a newer series than the point's; it upgrades the copy when it boots.
 	Upgrade bool
+	// Onward goes on from the point; nil: the copy stays there.
+	Onward *Onward
 	// InPlace puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.
 	InPlace bool
+}
+
+// Onward is what is done with a copy that has recovered and stands at its point, while it runs as the server that it was, before it is
+// shut down.
+type Onward struct {
+	Args []string // options that this boot needs
+	Do   func(context.Context, *Job, *sql.DB) error
 }
 
 // Deps is what a restore needs from others.
@@ -153,7 +162,7 @@ func Do(ctx context.Context, run *undo.Run, plan *Plan, deps Deps) (*Result, err
 	if err := j.Configure(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.FirstBoot(ctx, nil); err != nil {
+	if err := j.FirstBoot(ctx, j.onward()); err != nil {
 		return nil, err
 	}
 	if plan.Request.Start {

@@ -84,6 +84,12 @@ func (j *Job) verifyGTID(ctx context.Context, db *sql.DB) error {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), "") }
 
+// CompareGTID tells where the server stands, and whether that is the wanted position.
+func CompareGTID(ctx context.Context, db *sql.DB, product, want string) (have string, same bool, err error) {
+	have, same, _, err = compareGTID(ctx, db, product, want)
+	return oneLine(have), same, err
+}
+
 // compareGTID compares the server's own position with one that was recorded.
 func compareGTID(ctx context.Context, db *sql.DB, product, want string) (have string, same, behind bool, err error) {
 	if !isMariaDB(product) {

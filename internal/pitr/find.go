@@ -1,0 +1,250 @@
+package pitr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdstill/holdstill/internal/binlog"
+	"github.com/holdstill/holdstill/internal/catalog"
+)
+
+// Find looks for the way from a point to a moment. It reads and verifies all that is needed of the logs. A moment that cannot be reached is
+// a *Refusal.
+func Find(ctx context.Context, point *catalog.Point, logs Logs, t Target) (*Way, error) {
+	f := &finder{ctx: ctx, point: point, logs: logs, target: t, way: &Way{Target: t, Servers: map[uint32]bool{}}}
+	if err := f.prepare(); err != nil {
+		return nil, err
+	}
+	start, err := f.start()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.later(start); err != nil {
+		return nil, err
+	}
+	if err := f.follow(start); err != nil {
+		return nil, err
+	}
+	return f.way, f.judge()
+}
+
+// finder walks along the logs.
+type finder struct {
+	ctx    context.Context
+	point  *catalog.Point
+	logs   Logs
+	target Target
+	way    *Way
+
+	wanted  *binlog.GTIDs // the target's
+	skip    *binlog.GTIDs // to leave out
+	reached bool          // the end is found
+	within  bool          // the target's offset is one where an event begins or ends
+	overlap bool          // the logs of this server begin before those of the last one end
+}
+
+func (f *finder) prepare() error {
+	var err error
+	if f.way.Executed, err = binlog.ParseGTIDs(f.logs.MariaDB, f.point.Position.GTID); err != nil {
+		return fmt.Errorf("the point's position: %w", err)
+	}
+	if f.skip, err = binlog.ParseGTIDs(f.logs.MariaDB, ""); err != nil {
+		return err
+	}
+	for _, gtid := range f.target.Skip {
+		if _, err := binlog.ParseGTIDs(f.logs.MariaDB, gtid); err != nil {
+			return f.refuse("%v", err)
+		}
+	}
+	if f.target.GTIDs == "" {
+		return nil
+	}
+	if f.wanted, err = binlog.ParseGTIDs(f.logs.MariaDB, f.target.GTIDs); err != nil {
+		return f.refuse("%v", err)
+	}
+	return f.compareWithPoint()
+}
+
+// compareWithPoint refuses GTIDs that the point has already.
+func (f *finder) compareWithPoint() error {
+	switch {
+	case f.wanted.Empty():
+		return f.refuse("it names no transaction")
+	case !f.way.Executed.Has(f.wanted):
+		return nil
+	case !f.target.Before && f.wanted.Has(f.way.Executed):
+		f.reached = true // it is the point's own moment
+		return nil
+	}
+	return f.refuse("the point has it already: take an earlier point")
+}
+
+// later refuses a moment before the point.
+func (f *finder) later(s start) error {
+	t := f.target
+	switch at := f.logs.All[s.log]; {
+	case !t.Time.IsZero() && t.Time.Before(f.point.TakenAt):
+		return f.refuse("it is before the point, which was taken at %s: take an earlier point", f.point.TakenAt.UTC().Format(timeFormat))
+	case t.File == at.Name && (t.Offset < s.offset || t.Offset == s.offset && t.Before):
+		return f.refuse("the point stands at %s:%d: take an earlier point", at.Name, s.offset)
+	}
+	return nil
+}
+
+// follow walks from the given log on until the target is reached or the logs end.
+func (f *finder) follow(start start) error {
+	for i := start.log; i < len(f.logs.All) && !f.reached; i++ {
+		l := f.logs.All[i]
+		if i > start.log {
+			if l.Gap != "" && !f.bridged(l) {
+				return f.refuse("there is a gap in %s before %s: %s", f.logs.From, l.Name, l.Gap)
+			}
+			f.overlap = f.overlap || l.Server != f.logs.All[i-1].Server
+			start.offset = 0
+		}
+		if err := f.walk(l, start.offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bridged tells whether a log that does not follow on the one before has nothing that was missed: by its own word on what was executed before.
+func (f *finder) bridged(l Log) bool {
+	h, err := f.head(l)
+	return err == nil && h.executed != nil && f.way.Executed.Known() && f.way.Executed.Has(h.executed)
+}
+
+// walk reads one log, of which all before from is in the point.
+func (f *finder) walk(l Log, from int64) error {
+	file, err := os.Open(l.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	w := &walker{finder: f, log: l, from: from}
+	err = binlog.Scan(io.LimitReader(file, l.Size), w.event)
+	var damaged *binlog.DamagedError
+	if errors.As(err, &damaged) && !f.reached {
+		return f.refuse("%s (%s) is %v", l.Name, l.Path, damaged)
+	}
+	if errors.Is(err, errForeign) || err == nil && from > 0 && !w.matched {
+		return f.refuse("%s (%s): %v, which stands at offset %d", l.Name, l.Path, errForeign, from)
+	}
+	if w.piece.Ranges != nil {
+		f.way.Pieces = append(f.way.Pieces, w.piece)
+	}
+	return err
+}
+
+// head is what a log says of itself.
+type head struct {
+	begun    time.Time
+	executed *binlog.GTIDs // before it; nil: it does not say
+}
+
+func (f *finder) head(l Log) (h head, err error) {
+	file, err := os.Open(l.Path)
+	if err != nil {
+		return h, err
+	}
+	defer func() { _ = file.Close() }()
+	events := 0
+	return h, binlog.Scan(io.LimitReader(file, l.Size), func(e binlog.Event) error {
+		if events++; events == 1 {
+			h.begun = time.Unix(int64(e.Header.Timestamp), 0)
+		}
+		text, ok, err := binlog.Executed(e)
+		if ok {
+			h.executed, err = binlog.ParseGTIDs(f.logs.MariaDB, text)
+		}
+		if err == nil && (ok || events > 4) {
+			err = binlog.ErrStop
+		}
+		return err
+	})
+}
+
+// start is where the point stands in the logs.
+type start struct {
+	log    int
+	offset int64
+}
+
+// start finds the log that the point was taken with, or, where that server's logs are not among these, the first one that has something the
+// point lacks.
+func (f *finder) start() (start, error) {
+	at := f.point.Position
+	if at.File == "" {
+		return start{}, f.refuse("the server wrote no binary log when the point was taken")
+	}
+	if len(f.logs.All) == 0 {
+		return start{}, f.refuse("there is no binary log in %s", f.logs.From)
+	}
+	server := Identity(f.point.Server.ServerUUID, f.point.Server.ServerID)
+	for i := len(f.logs.All) - 1; i >= 0; i-- {
+		l := f.logs.All[i]
+		if l.Server == server && l.Name == filepath.Base(at.File) && l.Size >= int64(at.Offset) && f.fits(l) {
+			return start{i, int64(at.Offset)}, nil
+		}
+	}
+	if at.GTID == "" {
+		return start{}, f.refuse("%s, which the point was taken with, is not in %s", at.File, f.logs.From)
+	}
+	f.overlap = true
+	for i := len(f.logs.All) - 1; i >= 0; i-- {
+		if f.bridged(f.logs.All[i]) {
+			return start{i, 0}, nil
+		}
+	}
+	return start{}, f.refuse("%s does not reach back to where the point stands, %s:%d", f.logs.From, at.File, at.Offset)
+}
+
+// fits tells a log from another one of the same name and server that was begun after the point, after a reset.
+func (f *finder) fits(l Log) bool {
+	h, err := f.head(l)
+	return err == nil && !h.begun.After(f.point.TakenAt.Add(time.Second))
+}
+
+// Identity tells one server from another: by its UUID where it has one, else by its id.
+func Identity(uuid string, id uint32) string {
+	if uuid != "" {
+		return uuid
+	}
+	return fmt.Sprintf("server-id %d", id)
+}
+
+// judge looks at where the walk ended.
+func (f *finder) judge() error {
+	t := f.target
+	covered := f.logs.Until
+	if f.way.Last != nil && f.way.Last.Time.After(covered) {
+		covered = f.way.Last.Time
+	}
+	switch {
+	case f.reached:
+		return f.judgeSkips()
+	case !t.Time.IsZero() && !t.Time.After(covered):
+		return f.judgeSkips() // nothing was committed after the last one that is applied
+	case !t.Time.IsZero():
+		return f.refuse("%s ends at %s", f.logs.From, covered.UTC().Format(timeFormat))
+	case t.File != "" && f.within:
+		return f.refuse("the offset lies inside an event: those of transactions are shown by binlog find")
+	}
+	r := f.refuse("it is not in %s after the point", f.logs.From)
+	r.Missing = true
+	return r
+}
+
+// judgeSkips wants what shall be left out to be there.
+func (f *finder) judgeSkips() error {
+	if len(f.way.Skipped) != len(f.target.Skip) {
+		return f.refuse("of the transactions to skip only %d of %d are on the way: %v", len(f.way.Skipped), len(f.target.Skip), f.way.Skipped)
+	}
+	return nil
+}

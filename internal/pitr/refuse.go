@@ -1,0 +1,29 @@
+package pitr
+
+import "fmt"
+
+// Refusal is a moment that cannot be reached; nothing was touched.
+type Refusal struct {
+	Text    string
+	Instead string // what can be reached
+	Missing bool   // the logs do not have what was named
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Hint says what can be reached instead.
+func (r *Refusal) Hint() string { return r.Instead }
+
+func (f *finder) refuse(format string, args ...any) *Refusal {
+	return &Refusal{Text: fmt.Sprintf("cannot go from point %s to %s: ", f.point.ID, f.target) + fmt.Sprintf(format, args...), Instead: f.reach()}
+}
+
+// reach tells which moments can be had.
+func (f *finder) reach() string {
+	if f.way.Last == nil {
+		return fmt.Sprintf("reachable from this point: the point itself, %s", f.point.TakenAt.UTC().Format(timeFormat))
+	}
+	return fmt.Sprintf("reachable from this point: anything until %s (--until-position %s:%d)", *f.way.Last, f.way.Last.File, f.way.Last.End)
+}
+
+const timeFormat = "2006-01-02T15:04:05.999999Z07:00"

@@ -1,0 +1,91 @@
+package pitr
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// relayFiles are the pieces of a way as relay logs of a server.
+type relayFiles struct {
+	dir   string
+	base  string // of their names: the server's own, with the channel's
+	index string // the file that lists them
+	uid   int
+	gid   int
+
+	names []string
+	ends  []int64 // sum of the sizes until the end of each
+}
+
+// write makes the files. They are in the copy's data directory, which goes as a whole if anything fails.
+func (r *relayFiles) write(pieces []Piece, done func(bytes int64)) error {
+	var listed strings.Builder
+	sum := int64(0)
+	for i, p := range pieces {
+		name := filepath.Join(r.dir, fmt.Sprintf("%s.%06d", r.base, i+1))
+		size, err := r.piece(name, p)
+		if err != nil {
+			return fmt.Errorf("cannot write %s as a relay log: %w", p.Log.Name, err)
+		}
+		sum += size
+		r.names, r.ends = append(r.names, filepath.Base(name)), append(r.ends, sum)
+		fmt.Fprintln(&listed, name)
+		done(sum)
+	}
+	if err := os.WriteFile(r.index, []byte(listed.String()), 0o660); err != nil {
+		return fmt.Errorf("cannot write the list of relay logs: %w", err)
+	}
+	return os.Chown(r.index, r.uid, r.gid)
+}
+
+// piece copies what is wanted of one log.
+func (r *relayFiles) piece(name string, p Piece) (size int64, err error) {
+	from, err := os.Open(p.Log.Path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = from.Close() }()
+	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o660)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	for _, part := range append([]Range{{0, p.Head}}, p.Ranges...) {
+		if _, err := from.Seek(part.From, io.SeekStart); err != nil {
+			return 0, err
+		}
+		// the kernel copies, and shares the blocks where the file system can
+		n, err := io.CopyN(to, from, part.To-part.From)
+		if err != nil {
+			return 0, err
+		}
+		size += n
+	}
+	return size, to.Chown(r.uid, r.gid)
+}
+
+// at tells how many bytes of all files are before a position; ok is false if the file is none of them.
+func (r *relayFiles) at(file string, offset int64) (bytes int64, ok bool) {
+	for i, name := range r.names {
+		if name == filepath.Base(file) {
+			before := int64(0)
+			if i > 0 {
+				before = r.ends[i-1]
+			}
+			return before + offset, true
+		}
+	}
+	return 0, false
+}
+
+// total is the size of all files.
+func (r *relayFiles) total() int64 {
+	if len(r.ends) == 0 {
+		return 0
+	}
+	return r.ends[len(r.ends)-1]
+}

@@ -1,0 +1,292 @@
+package pitr
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/restore"
+)
+
+// Moment is what a replay did, for the result of a restore.
+type Moment struct {
+	Wanted  string  `json:"wanted"`
+	Applied int     `json:"applied"` // transactions
+	Bytes   int64   `json:"bytes"`
+	Workers int     `json:"workers"`
+	Last    *Place  `json:"last"`        // that was applied; null: none
+	Next    *Place  `json:"next"`        // that was not; null: there is none
+	Near    []Place `json:"same_second"` // as the wanted time
+	Skipped []Place `json:"skipped"`
+	MS      float64 `json:"ms"`
+}
+
+// Onward is the replay of a way, for a restore; moment is filled in.
+func Onward(way *Way, deps restore.Deps, moment *Moment) *restore.Onward {
+	*moment = Moment{Wanted: way.Target.String(), Applied: way.Applied, Bytes: way.Bytes, Last: way.Last, Next: way.Next, Near: way.Near, Skipped: way.Skipped}
+	if way.Applied == 0 {
+		return nil
+	}
+	return &restore.Onward{
+		Args: commonArgs,
+		Do: func(ctx context.Context, j *restore.Job, db *sql.DB) error {
+			r := &replay{way: way, job: j, db: db, deps: deps, moment: moment}
+			begun := time.Now()
+			err := r.run(ctx)
+			j.Took("replay", begun)
+			moment.MS = float64(time.Since(begun).Microseconds()) / 1000
+			return err
+		},
+	}
+}
+
+// replay is one replay under way.
+type replay struct {
+	way    *Way
+	job    *restore.Job
+	db     *sql.DB
+	deps   restore.Deps
+	moment *Moment
+
+	dialect *dialect
+	relay   *relayFiles
+}
+
+func (r *replay) run(ctx context.Context) error {
+	var err error
+	if r.dialect, err = dialectOf(r.job.Plan.Server); err != nil {
+		return err
+	}
+	r.deps.Stage("replay", "replaying %d transactions (%s) until %s", r.way.Applied, humanize.IBytes(uint64(r.way.Bytes)), r.way.Target)
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	if err := r.apply(ctx); err != nil {
+		return err
+	}
+	if err := r.finish(ctx); err != nil {
+		return err
+	}
+	return r.verify(ctx)
+}
+
+// prepare makes the relay logs and a channel that reads them.
+func (r *replay) prepare(ctx context.Context) error {
+	if err := r.place(ctx); err != nil {
+		return err
+	}
+	// the applier leaves out what has the server's own id, as it would come from itself
+	if err := r.exec(ctx, fmt.Sprintf("SET GLOBAL server_id = %d", r.foreignID())); err != nil {
+		return err
+	}
+	if err := r.exec(ctx, fmt.Sprintf(r.dialect.change, r.relay.names[0])); err != nil {
+		return err
+	}
+	for _, s := range r.dialect.filters {
+		if err := r.exec(ctx, s); err != nil {
+			return err
+		}
+	}
+	r.moment.Workers = max(4, 2*runtime.NumCPU())
+	for _, s := range r.dialect.parallel {
+		if err := r.exec(ctx, withWorkers(s, r.moment.Workers)); err != nil && !unknownVariable(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func unknownVariable(err error) bool {
+	var said *mysql.MySQLError
+	return errors.As(err, &said) && said.Number == 1193
+}
+
+// foreignID is an id that no transaction on the way has.
+func (r *replay) foreignID() uint32 {
+	id := ^uint32(0)
+	for r.way.Servers[id] || id == r.job.Plan.Request.Point.Server.ServerID {
+		id--
+	}
+	return id
+}
+
+// place writes the relay logs under the names that the server will look for.
+func (r *replay) place(ctx context.Context) error {
+	name, err := restore.Value(ctx, r.db, "SELECT @@GLOBAL.relay_log_basename")
+	if err != nil {
+		return fmt.Errorf("cannot tell where the copy keeps relay logs: %w", err)
+	}
+	index, err := restore.Value(ctx, r.db, "SELECT @@GLOBAL.relay_log_index")
+	if err != nil {
+		return fmt.Errorf("cannot tell where the copy keeps relay logs: %w", err)
+	}
+	dir := r.job.Plan.Request.Datadir
+	if index == "" {
+		index = name + ".index"
+	}
+	if !filepath.IsAbs(index) {
+		index = filepath.Join(dir, index)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	r.relay = &relayFiles{
+		dir: filepath.Dir(name), base: r.ofChannel(filepath.Base(name)), uid: int(owner.Uid), gid: int(owner.Gid),
+		index: filepath.Join(filepath.Dir(index), r.ofChannel(strings.TrimSuffix(filepath.Base(index), ".index"))+".index"),
+	}
+	if !filepath.IsAbs(name) {
+		r.relay.dir = dir
+	}
+	return r.relay.write(r.way.Pieces, func(int64) {})
+}
+
+func (r *replay) ofChannel(name string) string { return name + "-" + channel }
+
+// apply lets the applier run until it has applied everything.
+func (r *replay) apply(ctx context.Context) error {
+	if err := r.exec(ctx, r.dialect.start); err != nil {
+		return err
+	}
+	pause := time.Millisecond
+	for {
+		row, err := r.look(ctx)
+		if err != nil {
+			return err
+		}
+		done, all := r.progress(row)
+		r.deps.Tell(restore.Event{Stage: "replay", Text: "replaying", Done: done, Total: r.relay.total()})
+		switch {
+		case row.First("Last_SQL_Errno") != "0" || row.First("Slave_SQL_Running", "Replica_SQL_Running") != "Yes":
+			return r.failed(ctx, row)
+		case all:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+			pause = min(2*pause, 200*time.Millisecond)
+		}
+	}
+}
+
+func (r *replay) look(ctx context.Context) (restore.Row, error) {
+	rows, err := restore.Rows(ctx, r.db, r.dialect.status)
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask how far the replay is: %w", err)
+	}
+	if len(rows) != 1 {
+		return nil, fmt.Errorf("cannot ask how far the replay is: the server tells of %d channels %q", len(rows), channel)
+	}
+	return rows[0], nil
+}
+
+// progress tells how much is applied, in bytes of the relay logs. A file that is none of ours is the server's own, which follows them.
+func (r *replay) progress(row restore.Row) (done int64, all bool) {
+	offset, _ := strconv.ParseInt(row.First("Relay_Log_Pos"), 10, 64)
+	done, ours := r.relay.at(row.First("Relay_Log_File"), offset)
+	if !ours {
+		return r.relay.total(), true
+	}
+	return done, done >= r.relay.total()
+}
+
+// finish ends the applier, which waits for all its workers, looks once more, and takes the channel away.
+func (r *replay) finish(ctx context.Context) error {
+	if err := r.exec(ctx, r.dialect.stop); err != nil {
+		return err
+	}
+	row, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	if _, all := r.progress(row); !all || row.First("Last_SQL_Errno") != "0" {
+		return r.failed(ctx, row)
+	}
+	if err := r.exec(ctx, r.dialect.reset); err != nil {
+		return err
+	}
+	return r.exec(ctx, fmt.Sprintf("SET GLOBAL server_id = %d", r.job.Plan.Request.Point.Server.ServerID))
+}
+
+func (r *replay) exec(ctx context.Context, statement string) error {
+	if _, err := r.db.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("cannot replay: %s: %w", statement, err)
+	}
+	return nil
+}
+
+// StoppedError is a replay that met a transaction which the server cannot apply.
+type StoppedError struct {
+	Text string
+	GTID string // of the transaction, where the server names it
+}
+
+func (e *StoppedError) Error() string { return "the replay stopped: " + e.Text }
+
+// Hint says how to go on.
+func (e *StoppedError) Hint() string {
+	if e.GTID == "" {
+		return "stop before it (--until-position with --before), or take a later point"
+	}
+	return "leave it out with --skip-gtid " + e.GTID + ", or stop before it with --until-gtid " + e.GTID + " --before"
+}
+
+func (r *replay) failed(ctx context.Context, row restore.Row) error {
+	text := row.First("Last_SQL_Error")
+	if r.job.Plan.Server.Product != database.MariaDB {
+		rows, err := restore.Rows(ctx, r.db, "SELECT LAST_ERROR_MESSAGE AS text FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = ? AND LAST_ERROR_NUMBER <> 0", channel)
+		if err == nil && len(rows) > 0 {
+			text = rows[0]["text"]
+		}
+	}
+	if text == "" {
+		text = "the applier does not run (" + row.First("Slave_SQL_Running_State", "Replica_SQL_Running_State") + ")"
+	}
+	return &StoppedError{Text: text, GTID: gtidIn(text)}
+}
+
+// gtidIn finds the GTID that an error of an applier names.
+func gtidIn(text string) string {
+	if _, rest, ok := strings.Cut(text, "transaction '"); ok {
+		gtid, _, _ := strings.Cut(rest, "'")
+		return gtid
+	}
+	if _, rest, ok := strings.Cut(text, "GTID "); ok { // MariaDB: Gtid 0-1-5 in the parallel applier's
+		gtid, _, _ := strings.Cut(rest, ",")
+		return strings.TrimSpace(gtid)
+	}
+	return ""
+}
+
+// verify compares what the server has executed with what it should have.
+func (r *replay) verify(ctx context.Context) error {
+	if r.way.Executed == nil || !r.way.Executed.Known() {
+		r.job.Verified("the applier is at the end of %d transactions", r.way.Applied)
+		return nil
+	}
+	want := r.way.Executed.String()
+	have, same, err := restore.CompareGTID(ctx, r.db, r.job.Plan.Server.Product, want)
+	if err != nil {
+		return fmt.Errorf("cannot read the copy's GTID position: %w", err)
+	}
+	if !same {
+		return fmt.Errorf("the copy has executed %q after the replay, not %q", have, want)
+	}
+	r.job.Verified("the replay ended at GTID position %s, after %d transactions", have, r.way.Applied)
+	return nil
+}

@@ -1,0 +1,88 @@
+package pitr
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/restore"
+)
+
+// channel is the name of the replication channel that replays; a channel of its own leaves those of a replica's copy alone.
+const channel = "holdstill"
+
+// dialect is how a server is told to apply relay logs.
+type dialect struct {
+	change   string // with the name of the first relay log
+	filters  []string
+	parallel []string // %d is the number of workers; those that the server does not know are left out
+	start    string
+	stop     string
+	status   string
+	reset    string
+	args     []string
+}
+
+// common options of the boot that replays. What is not known by a server is ignored by it ("loose"). Nothing is lost if the machine goes down: the
+// restore is taken back and done again, so the commits need not be synced; the shutdown at the end syncs all.
+var commonArgs = []string{
+	"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--relay-log-recovery=OFF", "--loose-slave-skip-errors=OFF", "--loose-replica-skip-errors=OFF",
+	"--loose-log-slave-updates=ON", "--loose-log-replica-updates=ON",
+}
+
+func dialectOf(p restore.Program) (*dialect, error) {
+	if p.Product == database.MariaDB {
+		return mariadbDialect(), nil
+	}
+	v := restore.ParseVersion(p.Version)
+	switch {
+	case !v.AtLeast(5, 7, 0):
+		return nil, fmt.Errorf("%s %s cannot replay binary logs beside its own replication: only from MySQL 5.7 on", p.Product, p.Version)
+	case v.AtLeast(8, 0, 26):
+		return mysqlDialect("SOURCE", "REPLICA", "replica", "REPLICATION SOURCE"), nil
+	}
+	return mysqlDialect("MASTER", "SLAVE", "slave", "MASTER"), nil
+}
+
+func mysqlDialect(source, replica, variable, change string) *dialect {
+	of := " FOR CHANNEL '" + channel + "'"
+	return &dialect{
+		change:  "CHANGE " + change + " TO " + source + "_HOST = 'holdstill.invalid', RELAY_LOG_FILE = '%s', RELAY_LOG_POS = 4, " + source + "_AUTO_POSITION = 0" + of,
+		filters: []string{"CHANGE REPLICATION FILTER REPLICATE_DO_DB = (), REPLICATE_IGNORE_DB = (), REPLICATE_DO_TABLE = (), REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_DO_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = (), REPLICATE_REWRITE_DB = ()" + of},
+		parallel: []string{
+			"SET GLOBAL " + variable + "_parallel_type = 'LOGICAL_CLOCK'", "SET GLOBAL " + variable + "_preserve_commit_order = ON",
+			"SET GLOBAL " + variable + "_parallel_workers = %d", "SET GLOBAL " + variable + "_checkpoint_period = 20",
+		},
+		start:  "START " + replica + " SQL_THREAD" + of,
+		stop:   "STOP " + replica + " SQL_THREAD" + of,
+		status: "SHOW " + replica + " STATUS" + of,
+		reset:  "RESET " + replica + " ALL" + of,
+		args:   append([]string{"--loose-master-info-repository=TABLE", "--loose-relay-log-info-repository=TABLE"}, commonArgs...),
+	}
+}
+
+func mariadbDialect() *dialect {
+	name := "'" + channel + "'"
+	d := &dialect{
+		change: "CHANGE MASTER " + name + " TO MASTER_HOST = 'holdstill.invalid', RELAY_LOG_FILE = '%s', RELAY_LOG_POS = 4, MASTER_USE_GTID = no",
+		// the worker threads are of the whole server, the mode is of the channel
+		parallel: []string{"SET GLOBAL slave_parallel_threads = %d", "SET GLOBAL " + channel + ".slave_parallel_mode = 'optimistic'"},
+		start:    "START SLAVE " + name + " SQL_THREAD",
+		stop:     "STOP SLAVE " + name + " SQL_THREAD",
+		status:   "SHOW SLAVE " + name + " STATUS",
+		reset:    "RESET SLAVE " + name + " ALL",
+		args:     commonArgs,
+	}
+	for _, what := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table"} {
+		d.filters = append(d.filters, "SET GLOBAL "+channel+".replicate_"+what+" = ''")
+	}
+	return d
+}
+
+// withWorkers fills in the number of workers.
+func withWorkers(statement string, workers int) string {
+	if strings.Contains(statement, "%d") {
+		return fmt.Sprintf(statement, workers)
+	}
+	return statement
+}

@@ -1,0 +1,130 @@
+package pitr
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/holdstill/holdstill/internal/binlog"
+)
+
+// walker goes through the transactions of one log.
+type walker struct {
+	*finder
+	log     Log
+	from    int64 // what is before is in the point
+	group   binlog.Grouper
+	piece   Piece
+	matched bool // an event ends where the point stands
+}
+
+// errForeign is a log that is not the one that the point was taken with, although it is named so.
+var errForeign = errors.New("it is not the log that the point was taken with")
+
+func (w *walker) event(e binlog.Event) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	w.matched = w.matched || e.End == w.from
+	if w.target.File == w.log.Name && e.Start < w.target.Offset && w.target.Offset < e.End {
+		w.within = true
+		return binlog.ErrStop
+	}
+	done, err := w.group.Add(e)
+	if err != nil {
+		return err
+	}
+	if start, open := w.group.Open(); w.piece.Head == 0 && (open || done != nil) {
+		w.piece.Log = w.log
+		w.piece.Head = start
+	}
+	switch {
+	case done != nil && done.End > w.from:
+		return w.transaction(Place{w.log.Name, *done})
+	case done != nil && done.GTID != "" && w.way.Executed.Known() && !w.way.Executed.HasOne(done.GTID):
+		return errForeign // the point lacks what is before it
+	case w.target.File == w.log.Name && w.target.Offset == e.End && e.End >= w.from:
+		w.reached = true // all that ends here was applied
+		return binlog.ErrStop
+	}
+	return nil
+}
+
+func (w *walker) transaction(p Place) error {
+	if w.overlap && w.way.Executed.HasOne(p.GTID) {
+		return nil // another server's log has it again
+	}
+	w.notice(p)
+	stop, after := w.stops(p)
+	if stop {
+		w.reached = true
+		if w.way.Next == nil {
+			w.way.Next = &p
+		}
+		if len(w.way.Near) == 0 || !sameSecond(p.Time, w.target.Time) || len(w.way.Near) >= near {
+			return binlog.ErrStop
+		}
+		return nil
+	}
+	if slices.Contains(w.target.Skip, p.GTID) && p.GTID != "" {
+		w.way.Skipped = append(w.way.Skipped, p)
+	} else if err := w.apply(p); err != nil {
+		return err
+	}
+	if after {
+		w.reached = true
+	}
+	return nil
+}
+
+// apply takes a transaction into the way.
+func (w *walker) apply(p Place) error {
+	w.way.Applied++
+	w.way.Bytes += p.End - p.Start
+	w.way.Last = &p
+	w.way.Servers[p.ServerID] = true
+	if n := len(w.piece.Ranges); n > 0 && w.piece.Ranges[n-1].To == p.Start {
+		w.piece.Ranges[n-1].To = p.End
+	} else {
+		w.piece.Ranges = append(w.piece.Ranges, Range{p.Start, p.End})
+	}
+	return w.way.Executed.Add(p.GTID)
+}
+
+// notice keeps the transactions of the boundary second.
+func (w *walker) notice(p Place) {
+	if !w.target.Time.IsZero() && sameSecond(p.Time, w.target.Time) && len(w.way.Near) < near {
+		w.way.Near = append(w.way.Near, p)
+	}
+}
+
+func sameSecond(a, b time.Time) bool { return a.Unix() == b.Unix() }
+
+// stops tells whether the way ends before the transaction, or, if after, with it.
+func (w *walker) stops(p Place) (before, after bool) {
+	t := w.target
+	switch {
+	case w.reached:
+		return true, false
+	case !t.Time.IsZero():
+		return p.Time.After(t.Time) || t.Before && !p.Time.Before(t.Time), false
+	case w.wanted != nil && t.Before:
+		return w.wanted.Names(p.GTID), false
+	case w.wanted != nil:
+		return false, w.completes(p)
+	case p.File != t.File:
+		return false, false
+	case t.Before:
+		return p.Start < t.Offset && t.Offset <= p.End || p.Start >= t.Offset, false
+	}
+	return p.End > t.Offset, p.End == t.Offset
+}
+
+// completes tells whether with the transaction all wanted ones are executed.
+func (w *walker) completes(p Place) bool {
+	if !w.wanted.Names(p.GTID) {
+		return false
+	}
+	all := w.way.Executed.Clone()
+	return all.Add(p.GTID) == nil && all.Has(w.wanted)
+}
