@@ -27,7 +27,7 @@ point they lead to any moment since.`,
 		Args: usage(cobra.NoArgs),
 		RunE: a.group,
 	}
-	cmd.AddCommand(a.binlogArchive(), a.binlogStatus(), a.binlogList(), a.binlogFetch())
+	cmd.AddCommand(a.binlogArchive(), a.binlogStatus(), a.binlogList(), a.binlogFind(), a.binlogFetch())
 	return cmd
 }
 

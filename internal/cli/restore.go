@@ -14,6 +14,7 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/pitr"
 	"github.com/holdstill/holdstill/internal/restore"
 	"github.com/holdstill/holdstill/internal/service"
 	"github.com/holdstill/holdstill/internal/undo"
@@ -44,23 +45,31 @@ func (f *copyFlags) register(cmd *cobra.Command) {
 }
 
 func (a *app) restore() *cobra.Command {
-	f := &copyFlags{}
+	f, until := &copyFlags{}, &untilFlags{}
 	cmd := &cobra.Command{
 		Use:   "restore POINT",
-		Short: "Make a data directory, and a running server, from a restore point",
+		Short: "Make a data directory, and a running server, from a restore point, or at any moment after it",
 		Long: `Restore puts the files of a point into a new data directory: at once where the file system can clone, else by copying
 them; where this machine has no snapshot of the point, they come from the repository. It boots the copy once without network and replication, so that recovery can finish, checks that it stands at the
 recorded position, and with --start leaves a server running there. Replication stays off: for a replica, use replica.
+
+With --until-time, --until-gtid or --until-position it goes on from there: it replays the binary logs of the archive, or those that --binlogs
+names, until exactly that moment, and says what the last transaction was that it applied and what the next one would have been. The way is looked
+for first: a moment that cannot be reached is refused before anything is touched.
 
 --in-place puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.`,
 		Example: `  holdstill restore latest --datadir /srv/restored --start
   holdstill restore 20261122-130000 --datadir /srv/check --config-dir /srv/check.conf
   holdstill restore latest --instance shop --in-place
+  holdstill restore latest --datadir /srv/restored --start --until-time "2026-11-22 13:00:05"
+  holdstill restore latest --datadir /srv/restored --until-gtid 0-1-4711 --before
+  holdstill restore latest --datadir /srv/restored --until-position binlog.000012:4711 --binlogs /var/lib/mysql
   holdstill restore latest --from repository --datadir /srv/restored --seed /srv/old-data`,
 		Args: exactly(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runRestore(cmd.Context(), f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runRestore(cmd.Context(), f, until, args[0]) },
 	}
 	f.register(cmd)
+	until.register(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.request.Start, "start", false, "leave the server running")
 	flags.BoolVar(&f.request.InPlace, "in-place", false, "replace the data of the point's own instance, which must be stopped")
@@ -69,8 +78,11 @@ recorded position, and with --start leaves a server running there. Replication s
 	return cmd
 }
 
-func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
+func (a *app) runRestore(ctx context.Context, f *copyFlags, until *untilFlags, name string) error {
 	r := f.request
+	if err := until.check(); err != nil {
+		return err
+	}
 	s := &stock{app: a}
 	defer s.close()
 	var err error
@@ -92,6 +104,10 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 	if r.Point.Status == catalog.Expired {
 		return fmt.Errorf("point %s is being removed: %w", r.Point.ID, catalog.ErrNotFound)
 	}
+	way, err := a.way(ctx, until, r.Point)
+	if err != nil {
+		return err
+	}
 	run, done, err := a.begin(ctx, owner)
 	if err != nil {
 		return err
@@ -102,11 +118,18 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, name string) error {
 		return err
 	}
 	r.Account = account
+	moment := &pitr.Moment{}
+	if way != nil {
+		r.Onward = pitr.Onward(way, deps, moment)
+	}
 	result, err := restore.Restore(ctx, run, r, deps)
 	if err != nil {
 		return refused(errors.Join(err, run.Unwind(ctx)))
 	}
-	return a.printRestored("Restored point", result)
+	if way == nil {
+		return a.printRestored("Restored point", result)
+	}
+	return a.printMoment(result, moment)
 }
 
 // attached reads the flag --disk.
