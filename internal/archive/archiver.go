@@ -54,7 +54,12 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := &archiver{Options: o, id: clientID(o.Host, o.Instance), spool: s}
-	return errors.Join(a.run(ctx), s.stop(context.WithoutCancel(ctx)))
+	err = a.run(ctx)
+	stopped := s.stop(ctx)
+	if ctx.Err() != nil && isFull(stopped) {
+		stopped = nil // told already, and the server sends again what was not written
+	}
+	return errors.Join(err, stopped)
 }
 
 // clientID lies in the upper half, where nobody counts up to by hand.
@@ -108,6 +113,9 @@ func (a *archiver) place() position {
 
 // attempt finds a server, and where to go on there, and follows it until that ends.
 func (a *archiver) attempt(ctx context.Context) error {
+	if err := a.spool.sync(ctx); err != nil {
+		return err // nothing is compared with what could not be written
+	}
 	source, conn, facts, err := a.choose(ctx)
 	if err != nil {
 		return err

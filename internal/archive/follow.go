@@ -26,6 +26,7 @@ type follower struct {
 	name    string   // of the log that it sends
 	at      int64    // where its next event begins
 	opening *opening // of a log that begins; nil: it goes on
+	filled  bool     // ours has an event that the server does not send, and it is compared from the beginning
 }
 
 // follow archives what a server sends, until that or the context ends.
@@ -35,6 +36,8 @@ func (a *archiver) follow(ctx context.Context, s *Source, conn *client.Conn, fac
 	f := &follower{archiver: a, ctx: ctx, facts: facts, course: c, name: c.from.file, at: c.from.at}
 	if !c.resume {
 		f.opening = &opening{}
+	} else if c.from.at == start {
+		f.filled = a.spool.end().Encrypted
 	}
 	d, err := startDump(*s, facts.server.Product, a.id, c.from, a.Log, f.event)
 	if err != nil {
@@ -56,7 +59,7 @@ func (a *archiver) follow(ctx context.Context, s *Source, conn *client.Conn, fac
 	case cause != nil:
 		err = cause
 	}
-	return errors.Join(err, a.spool.sync(context.WithoutCancel(ctx)))
+	return errors.Join(err, a.spool.sync(ctx))
 }
 
 // watch syncs what arrives, and looks now and then whether the server is where we are.
@@ -143,7 +146,7 @@ func (f *follower) compare(raw []byte) error {
 
 // skipFiller steps over the event that only we have.
 func (f *follower) skipFiller() error {
-	if !f.spool.last.Encrypted || f.course.from.at != start {
+	if !f.filled {
 		return nil
 	}
 	head := make([]byte, headerSize)

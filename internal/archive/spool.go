@@ -206,14 +206,17 @@ func (s *spool) stop(ctx context.Context) error {
 	return err
 }
 
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 const retryRoom = time.Second
 
-// whenThereIsRoom tries again as long as the file system is full: the server keeps its logs meanwhile, and nothing is lost by waiting.
+// whenThereIsRoom tries again as long as the file system is full, and the context lasts: the server keeps its logs meanwhile, and nothing
+// is lost by waiting.
 func (s *spool) whenThereIsRoom(ctx context.Context, write func() error) error {
 	var told time.Time
 	for {
 		err := write()
-		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		if !isFull(err) {
 			if err == nil && !told.IsZero() {
 				s.log.Info("there is room again: archiving goes on", "directory", s.dir)
 			}

@@ -1,0 +1,168 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/holdstill/holdstill/internal/lab"
+)
+
+// A byte that was flipped anywhere is refused by an export, which leaves nothing; the bytes as they were are given out whole.
+func TestFlippedByte(t *testing.T) {
+	eachBuild(t, func(t *testing.T, build lab.Build) {
+		s := newScene(t, build)
+		s.load()
+		s.sql("FLUSH LOGS")
+		s.once()
+		l := s.logs()[0]
+		a, err := Open(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := os.ReadFile(a.Path(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := t.TempDir()
+		for i := range 60 {
+			at := int64(i) * (l.Size - 1) / 59
+			damaged := bytes.Clone(whole)
+			damaged[at] ^= 0x10
+			if err := os.WriteFile(a.Path(l), damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Export(l, out); err == nil || !errors.Is(err, errDamaged) {
+				t.Errorf("a byte flipped at %d: %v", at, err)
+			}
+		}
+		if err := os.WriteFile(a.Path(l), whole[:len(whole)-10], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Export(l, out); !errors.Is(err, errDamaged) {
+			t.Errorf("a log cut off: %v", err)
+		}
+		if found, _ := os.ReadDir(out); len(found) > 0 {
+			t.Errorf("exports that failed left %v", found)
+		}
+		if err := os.WriteFile(a.Path(l), whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		path, err := a.Export(l, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := os.ReadFile(path); !bytes.Equal(got, whole) || filepath.Base(path) != l.Name {
+			t.Errorf("%s is not the log", path)
+		}
+		if _, err := a.Export(l, out); err == nil {
+			t.Error("an export replaced a file")
+		}
+	})
+}
+
+// What a power cut may leave behind the synced bytes is cut off, and asked for again; so is half an event, and what was never described.
+func TestTorn(t *testing.T) {
+	eachBuild(t, func(t *testing.T, build lab.Build) {
+		s := newScene(t, build)
+		s.load()
+		s.once()
+		l := s.logs()[0]
+		path := (&Archive{s.dir}).Path(l)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := (&Archive{s.dir}).Path(Log{Seq: 2, Name: "binlog.000002"})
+		for name, content := range map[string][]byte{
+			"zeros": append(bytes.Clone(whole), make([]byte, 5000)...), "an event without its end": append(bytes.Clone(whole), whole[4:30]...),
+			"cut inside of the last event": whole[:len(whole)-3], "text": append(bytes.Clone(whole), strings.Repeat("abc", 100)...),
+		} {
+			if err := errors.Join(os.WriteFile(path, content, 0o600), os.WriteFile(half, whole[:7], 0o600), os.WriteFile(half+markSuffix, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			s.once()
+			s.await()
+			if got, _ := os.ReadFile(path); !bytes.Equal(got, whole) {
+				t.Errorf("%s: what is there now has %d bytes, it had %d", name, len(got), len(whole))
+			}
+		}
+		s.whole()
+		if _, err := os.Stat(half); err == nil {
+			t.Error("bytes without a description stayed")
+		}
+	})
+}
+
+// A server that has other events than were archived is found out by the last of them alone.
+func TestOtherEvents(t *testing.T) {
+	build, err := lab.Find("mysql-9.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScene(t, build)
+	s.load()
+	s.once()
+	// the archive of a server that was set back: it has an event more than the server
+	before := s.logs()[0]
+	s.sql("CREATE DATABASE onlyhere")
+	s.once()
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(s.Datadir, before.Name), before.Size); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.sql("CREATE DATABASE afterwards")
+	s.once()
+	s.once()
+	s.await()
+	logs := s.logs()
+	if len(logs) != 3 || logs[1].Gap == nil || logs[1].Name != before.Name || logs[2].Gap != nil {
+		t.Fatalf("archived are %+v", logs)
+	}
+	s.equal(logs[1:])
+}
+
+// A full file system is waited out: what the server has meanwhile is archived when there is room again.
+func TestNoRoom(t *testing.T) {
+	build, err := lab.Find("mariadb-10.11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScene(t, build)
+	s.dir = filepath.Join(s.lab.Dir(), "small")
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=8m", "none", s.dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(s.dir, syscall.MNT_DETACH) })
+	ballast := filepath.Join(s.dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(s.options())
+	s.load() // 3 MB
+	s.await()
+	s.load()
+	time.Sleep(1500 * time.Millisecond)
+	if logs := s.logs(); logs[0].Size >= s.end().at {
+		t.Fatal("there was room")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s.await()
+	s.equal(s.logs())
+}
