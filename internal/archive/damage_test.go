@@ -166,3 +166,27 @@ func TestNoRoom(t *testing.T) {
 	s.await()
 	s.equal(s.logs())
 }
+
+// An archived log whose beginning is lost is archived anew, behind a gap: what there is of the old one is no log.
+func TestLostBytes(t *testing.T) {
+	build, err := lab.Find("mariadb-10.11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScene(t, build)
+	s.load()
+	s.once()
+	if err := os.Truncate((&Archive{s.dir}).Path(s.logs()[0]), 50); err != nil {
+		t.Fatal(err)
+	}
+	s.once()
+	s.once()
+	logs := s.logs()
+	if len(logs) != 2 || logs[1].Gap == nil || !strings.Contains(logs[1].Gap.Reason, "damaged") {
+		t.Fatalf("archived are %+v", logs)
+	}
+	s.equal(logs[1:])
+	if err := (&Archive{s.dir}).Verify(logs[0]); !errors.Is(err, errDamaged) {
+		t.Errorf("the old one is taken for whole: %v", err)
+	}
+}

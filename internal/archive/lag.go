@@ -39,11 +39,14 @@ func (f *facts) behind(logs []Log, address string, now time.Time) *Lag {
 	at, have := 0, int64(0)
 	if len(logs) > 0 {
 		last := logs[len(logs)-1]
-		if at = f.index(last.Name); at < 0 {
-			l.Bytes, l.Time = -1, now.Sub(last.Last)
+		have, l.Time = last.Size, now.Sub(last.Last)
+		if at = f.index(last.Name); at < 0 && last.Closed {
+			at, have = f.index(successor(last.Name)), 0
+		}
+		if at < 0 {
+			l.Bytes = -1
 			return l
 		}
-		have, l.Time = last.Size, now.Sub(last.Last)
 	}
 	for _, file := range f.logs[at:] {
 		if file.name == f.end.file {

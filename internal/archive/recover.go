@@ -38,11 +38,22 @@ func sweep(dir string, described []string) error {
 }
 
 // reopen opens the last log for writing behind its last whole event. Bytes without checksums count only as far as they were synced: of
-// others a power cut could have left anything.
+// others a power cut could have left anything. Bytes that are damaged before that are left alone, for who can mend them: the log ends there.
 func (s *spool) reopen() (err error) {
 	e := s.last
 	path := (&Archive{s.dir}).Path(e.Log)
-	broken := func(err error) error { return fmt.Errorf("cannot go on with the archived log %s: %w", path, err) }
+	broken := func(err error) error {
+		if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) {
+			s.log.Error("the archived log is damaged: it is archived anew", "file", path, "error", err.Error())
+			s.release()
+			e.Closed, e.Broken = true, "the archived bytes of "+e.Name+" are damaged"
+			err = e.put(s.dir)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot go on with the archived log %s: %w", path, err)
+		}
+		return nil
+	}
 	if s.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		return broken(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 
@@ -113,26 +114,26 @@ func firstEvent(f io.ReaderAt) ([]byte, error) {
 	return raw, err
 }
 
-// catchUp finds what the description of an open log lacks: events that arrived since it was written, up to what is synced.
+// catchUp finds what the description of an open log lacks: events that arrived since it was written, up to what is synced. What is damaged
+// there does not count as archived: an archiver cuts it off, and asks for it again.
 func (e *entry) catchUp(dir string) error {
-	f, s, err := e.open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	limit, ok := readMark(dir, e)
-	if !ok {
-		limit = e.Size // nothing is known of what came later
+	if !ok || limit <= e.Size {
+		return nil
 	}
-	if info, err := f.Stat(); err != nil {
+	f, s, err := e.open(dir)
+	if err == nil {
+		defer f.Close()
+		err = s.read(f, limit)
+	}
+	switch {
+	case errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return err
-	} else if limit = min(limit, info.Size()); limit < e.Size {
-		return fmt.Errorf("%w: it has %d bytes, and should have %d", errDamaged, info.Size(), e.Size)
 	}
-	if err := s.read(f, limit); err != nil {
-		return fmt.Errorf("at %d: %w", s.at, err)
+	if s != nil {
+		s.tell(e)
 	}
-	s.tell(e)
 	return nil
 }
 

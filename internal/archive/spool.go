@@ -190,9 +190,10 @@ func (s *spool) close(ctx context.Context, broken string) error {
 
 // release lets go of the files.
 func (s *spool) release() {
-	if s.file != nil {
-		_ = s.file.Close()
-		_ = s.mark.Close()
+	for _, f := range []*os.File{s.file, s.mark} {
+		if f != nil {
+			_ = f.Close()
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
