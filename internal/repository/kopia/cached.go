@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -71,7 +73,7 @@ type block struct {
 	err   error
 }
 
-// cached is a storage whose packs of data are read block by block.
+// cached is a storage whose packs are read block by block.
 type cached struct {
 	blob.Storage
 
@@ -81,9 +83,9 @@ type cached struct {
 	lengths map[blob.ID]int64
 }
 
-// GetBlob serves a part of a pack from the blocks that hold it; everything else goes through.
+// GetBlob serves a small part of a pack from the blocks that hold it; everything else goes through.
 func (c *cached) GetBlob(ctx context.Context, id blob.ID, offset, length int64, output blob.OutputBuffer) error {
-	if !strings.HasPrefix(string(id), "p") || length <= 0 || length > blockLength {
+	if !isPack(id) || length <= 0 || length > blockLength {
 		return c.Storage.GetBlob(ctx, id, offset, length, output)
 	}
 	output.Reset()
@@ -109,6 +111,11 @@ func (c *cached) GetBlob(ctx context.Context, id blob.ID, offset, length int64, 
 		at += to - from
 	}
 	return nil
+}
+
+// isPack tells the blobs that hold contents, of files (p) or indexes and directories (q). They never change.
+func isPack(id blob.ID) bool {
+	return strings.HasPrefix(string(id), "p") || strings.HasPrefix(string(id), "q")
 }
 
 func (c *cached) length(ctx context.Context, id blob.ID) (int64, error) {
@@ -160,16 +167,47 @@ func (c *cached) forget(b *block) {
 
 func (c *cached) read(ctx context.Context, id blockID, size int64) ([]byte, error) {
 	at := id.index * blockLength
-	want := min(blockLength, size-at)
-	out := &buffer{}
-	out.Grow(int(want))
-	if err := c.Storage.GetBlob(ctx, id.blob, at, want, out); err != nil {
+	out := &slot{data: make([]byte, min(blockLength, size-at))}
+	if err := c.Storage.GetBlob(ctx, id.blob, at, int64(len(out.data)), out); err != nil {
 		return nil, err
 	}
-	if int64(out.Len()) != want {
+	if out.length != len(out.data) {
 		return nil, blob.ErrInvalidRange
 	}
-	return out.Bytes(), nil
+	return out.data, nil
+}
+
+// slot is memory that a storage fills. A buffer that can grow does so before it knows that there is no more, to twice its length.
+type slot struct {
+	data   []byte
+	length int
+}
+
+func (s *slot) Reset()      { s.length = 0 }
+func (s *slot) Length() int { return s.length }
+
+func (s *slot) Write(p []byte) (int, error) {
+	n := copy(s.data[s.length:], p)
+	s.length += n
+	if n < len(p) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+// ReadFrom spares the way through a buffer.
+func (s *slot) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.ReadFull(r, s.data[s.length:])
+	s.length += n
+	if err == nil { // a connection is used again if its answer was read to the end
+		if _, err = io.ReadFull(r, make([]byte, 1)); err == nil {
+			return int64(n), io.ErrShortWrite
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return int64(n), err
 }
 
 // buffer is what a storage reads into.

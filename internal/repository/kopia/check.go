@@ -56,7 +56,7 @@ func (s *Store) Check(ctx context.Context, o repository.CheckOptions) (repositor
 			continue
 		}
 		c.health.Points++
-		c.tree = &tree{dirs: reader, root: m.RootEntry}
+		c.tree = &tree{repo: reader, root: m.RootEntry}
 		if err := c.entry(ctx, id, "/", m.RootEntry); err != nil {
 			return c.health, err
 		}

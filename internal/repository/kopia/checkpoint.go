@@ -128,7 +128,7 @@ func (w *writer) present(ctx context.Context, e *snapshot.DirEntry) error {
 	if e.Type != snapshot.EntryTypeDirectory {
 		return nil
 	}
-	children, err := (&tree{dirs: w.session}).raw(ctx, e.ObjectID)
+	children, err := (&tree{repo: w.session}).raw(ctx, e.ObjectID)
 	for _, child := range children {
 		if err := w.present(ctx, child); err != nil {
 			return err

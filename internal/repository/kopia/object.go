@@ -44,6 +44,11 @@ func parts(ctx context.Context, r opener, id object.ID, length int64) ([]piece, 
 	if err != nil {
 		return nil, err
 	}
+	return parse(raw, under, length)
+}
+
+// parse reads the index under an object of that length.
+func parse(raw []byte, under object.ID, length int64) ([]piece, error) {
 	var ix index
 	if err := json.Unmarshal(raw, &ix); err != nil {
 		return nil, fmt.Errorf("%w: the index %s is not one: %w", repository.ErrDamaged, under, err)

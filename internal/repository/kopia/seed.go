@@ -20,8 +20,12 @@ type seed struct {
 
 // seed prepares a file; nil where there is none, or where the repository hashes in a way that is not ours.
 func (t *tree) seed(file io.ReaderAt) *seed {
-	key := t.repo.FormatManager().GetHmacSecret()
-	if file == nil || t.repo.ContentReader().ContentFormat().GetHashFunction() != hash || len(key) != 32 {
+	if file == nil || t.packs == nil {
+		return nil
+	}
+	format := t.packs.repo.FormatManager()
+	key := format.GetHmacSecret()
+	if format.GetHashFunction() != hash || len(key) != 32 {
 		return nil
 	}
 	return &seed{file: file, hashers: sync.Pool{New: func() any {

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 	"github.com/kopia/kopia/snapshot"
 	"golang.org/x/sync/errgroup"
@@ -18,12 +19,12 @@ import (
 )
 
 type tree struct {
-	dirs repo.DirectRepository // for directories
-	root *snapshot.DirEntry
-
+	repo  opener // for directories
+	root  *snapshot.DirEntry
+	packs *packs // for files; nil: all goes the library's way
+	// reading is the repository for what was not written by us, or is stored in another way than ours.
 	reading func(context.Context) (repo.DirectRepository, error)
-	mu      sync.Mutex
-	repo    repo.DirectRepository // for files; set by files
+	zeros   sync.Map // object.ID: objects that are nothing but zeros
 }
 
 // Open reads a stored point.
@@ -32,23 +33,11 @@ func (s *Store) Open(ctx context.Context, p repository.Stored) (repository.Tree,
 	if err != nil {
 		return nil, err
 	}
-	return &tree{dirs: s.repo, root: all[0].RootEntry, reading: s.reading}, nil
-}
-
-// files connects the tree for reading files. A ship looks at the directories of the point before and at no file, and should not pay for
-// another connection, whose password alone takes a good part of a second.
-func (t *tree) files(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.repo != nil {
-		return nil
-	}
-	r, err := t.reading(ctx)
+	packs, err := newPacks(s.repo)
 	if err != nil {
-		return fmt.Errorf("cannot open the files of the point: %w", meaning(err))
+		return nil, err
 	}
-	t.repo = r
-	return nil
+	return &tree{repo: s.repo, root: all[0].RootEntry, packs: packs, reading: s.reading}, nil
 }
 
 // Root is the top directory.
@@ -83,7 +72,7 @@ func (t *tree) Entries(ctx context.Context, dir *repository.Node) ([]*repository
 	for _, e := range entries {
 		n := node(e)
 		if n.Mode&fs.ModeSymlink != 0 {
-			target, err := read(ctx, t.dirs, e.ObjectID)
+			target, err := read(ctx, t.repo, e.ObjectID)
 			if err != nil {
 				return nil, fmt.Errorf("cannot read the symlink %s: %w", e.Name, err)
 			}
@@ -96,7 +85,7 @@ func (t *tree) Entries(ctx context.Context, dir *repository.Node) ([]*repository
 
 // raw reads a directory as kopia stores it.
 func (t *tree) raw(ctx context.Context, id object.ID) ([]*snapshot.DirEntry, error) {
-	raw, err := read(ctx, t.dirs, id)
+	raw, err := read(ctx, t.repo, id)
 	if err != nil {
 		return nil, err
 	}
@@ -119,12 +108,47 @@ func (t *tree) segments(ctx context.Context, n *repository.Node) ([]piece, error
 	if length <= segment {
 		return []piece{{Length: length, Object: id}}, nil
 	}
-	return parts(ctx, t.repo, id, length)
+	return t.parts(ctx, id, length)
+}
+
+// parts are the pieces of an object of a file.
+func (t *tree) parts(ctx context.Context, id object.ID, length int64) ([]piece, error) {
+	under, indirect := id.IndexObjectID()
+	if !indirect {
+		return []piece{{Length: length, Object: id}}, nil
+	}
+	raw, err := t.index(ctx, under)
+	if err != nil {
+		return nil, err
+	}
+	return parse(raw, under, length)
+}
+
+func (t *tree) index(ctx context.Context, id object.ID) ([]byte, error) {
+	if name, ours := t.ours(id); ours {
+		length, err := t.packs.length(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		raw := make([]byte, length)
+		return raw, t.packs.get(ctx, name, raw)
+	}
+	r, err := t.reading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return read(ctx, r, id)
+}
+
+// ours is the content that an object is, if it is a single one, as we write them.
+func (t *tree) ours(id object.ID) (content.ID, bool) {
+	name, compressed, direct := id.ContentID()
+	return name, t.packs != nil && direct && !compressed
 }
 
 // load reads a segment into data, chunk by chunk, those that the seed holds from there. It tells how many bytes those were.
 func (t *tree) load(ctx context.Context, s piece, data []byte, seed *seed) (int64, error) {
-	chunks, err := parts(ctx, t.repo, s.Object, s.Length)
+	chunks, err := t.parts(ctx, s.Object, s.Length)
 	if err != nil {
 		return 0, err
 	}
@@ -142,34 +166,43 @@ func (t *tree) load(ctx context.Context, s piece, data []byte, seed *seed) (int6
 	return seeded, nil
 }
 
+// chunk reads a chunk. The one of zeros, which a database has many of, is read once.
 func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
-	id, compressed, direct := c.Object.ContentID()
-	if !direct || compressed { // not written by us: a deeper index, or a repository of an old format
-		r, err := t.repo.OpenObject(ctx, c.Object)
-		if err != nil {
-			return meaning(err)
-		}
-		defer func() { _ = r.Close() }()
-		_, err = io.ReadFull(r, into)
-		return meaning(err)
+	if _, known := t.zeros.Load(c.Object); known {
+		clear(into)
+		return nil
 	}
-	data, err := t.repo.ContentReader().GetContent(ctx, id)
+	name, ours := t.ours(c.Object)
+	if !ours { // a deeper index, or a repository of an old format
+		return t.foreign(ctx, c.Object, into)
+	}
+	if err := t.packs.get(ctx, name, into); err != nil {
+		return err
+	}
+	if isZero(into) {
+		t.zeros.Store(c.Object, nil)
+	}
+	return nil
+}
+
+// foreign reads an object in the way of kopia's library.
+func (t *tree) foreign(ctx context.Context, id object.ID, into []byte) error {
+	repository, err := t.reading(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := repository.OpenObject(ctx, id)
 	if err != nil {
 		return meaning(err)
 	}
-	if len(data) != len(into) {
-		return fmt.Errorf("%w: the content %s has %d bytes, not %d", repository.ErrDamaged, id, len(data), len(into))
-	}
-	copy(into, data)
-	return nil
+	defer func() { _ = r.Close() }()
+	_, err = io.ReadFull(r, into)
+	return meaning(err)
 }
 
 // Fetch writes a file to the target, several segments at once. Contents are authenticated when they are decrypted, so a byte that is not
 // the stored one is an error and never written.
 func (t *tree) Fetch(ctx context.Context, n *repository.Node, to repository.Target, f repository.Fetching) error {
-	if err := t.files(ctx); err != nil {
-		return fmt.Errorf("cannot read %s: %w", n.Name, err)
-	}
 	segments, err := t.segments(ctx, n)
 	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", n.Name, err)
@@ -235,9 +268,6 @@ func writeData(to repository.Target, data []byte, at int64) error {
 
 // Open opens a file for reading at random.
 func (t *tree) Open(ctx context.Context, n *repository.Node) (repository.Reader, error) {
-	if err := t.files(ctx); err != nil {
-		return nil, fmt.Errorf("cannot open %s: %w", n.Name, err)
-	}
 	segments, err := t.segments(ctx, n)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", n.Name, err)
@@ -298,7 +328,7 @@ func (r *reader) chunks(s piece) ([]piece, error) {
 	if r.last == s.Object && r.parts != nil {
 		return r.parts, nil
 	}
-	chunks, err := parts(r.ctx, r.tree.repo, s.Object, s.Length)
+	chunks, err := r.tree.parts(r.ctx, s.Object, s.Length)
 	if err != nil {
 		return nil, err
 	}
