@@ -85,7 +85,7 @@ func (a *archiver) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil || errors.Is(err, errEnough):
 			return nil
-		case errors.As(err, &stop) || a.Once:
+		case errors.As(err, &stop) || a.Once && !errors.Is(err, errBroken):
 			return err
 		case a.place() != before:
 			pause, told = shortest, ""

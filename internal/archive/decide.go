@@ -42,7 +42,7 @@ func decide(end *entry, f *facts, look func(name string) (*opening, error)) (cou
 		return course{from: oldest, gap: "the server's binary logs were reset, or it was rebuilt: its " + end.Name + " is another one than the archived"}, nil
 	case !end.Closed && f.logs[i].size < end.Size:
 		c := again(end, f)
-		c.broken = fmt.Sprintf("the server lost events that were archived: its %s ends at %d, before %d", end.Name, f.logs[i].size, end.Size)
+		c.broken = fmt.Sprintf("the server has less than was archived, after a crash, a reset, or as an older state: its %s ends at %d, before %d", end.Name, f.logs[i].size, end.Size)
 		c.gap = c.broken
 		return c, nil
 	case !end.Closed:

@@ -47,7 +47,7 @@ func TestDecide(t *testing.T) {
 		"purged before it was read":     {&open, facts{server: same, logs: logs("3")}, "binlog.000003:4", false, "purged"},
 		"reset":                         {&open, facts{server: same, logs: logs("1")}, "binlog.000001:4", false, "reset"},
 		"reset, and a log of that name": {with(func(e *entry) { e.Head = "another" }), facts{server: same, logs: logs("1", "2")}, "binlog.000001:4", false, "reset"},
-		"shorter than archived":         {with(func(e *entry) { e.Size = 5000 }), facts{server: same, logs: logs("2")}, "binlog.000002:4", false, "lost"},
+		"shorter than archived":         {with(func(e *entry) { e.Size = 5000 }), facts{server: same, logs: logs("2")}, "binlog.000002:4", false, "less than"},
 		"broken":                        {with(func(e *entry) { e.Closed, e.Broken = true, "others" }), facts{server: same, logs: logs("2", "3")}, "binlog.000002:4", false, "others"},
 		"broken, and purged":            {with(func(e *entry) { e.Closed, e.Broken = true, "others" }), facts{server: same, logs: logs("3")}, "binlog.000003:4", false, "others"},
 		"another server":                {&open, facts{server: other, logs: logs("1", "2", "3")}, "binlog.000002:4", false, ""},

@@ -20,8 +20,7 @@ const (
 	artificial = 0x20 // LOG_EVENT_ARTIFICIAL_F: made for us, in no file
 	ignorable  = 0x80 // LOG_EVENT_IGNORABLE_F: a reader that does not know the event goes on
 
-	startEncryption = 164 // MariaDB's; go-mysql has no decoder for it
-	heartbeat2      = 41
+	heartbeat2 = 41
 )
 
 var magic = replication.BinLogFileHeader
@@ -98,7 +97,7 @@ func cleared(raw []byte) []byte {
 func checksummed(raw []byte) (bool, error) {
 	f := &replication.FormatDescriptionEvent{}
 	if err := decode(f, raw[headerSize:]); err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return f.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32, nil
 }

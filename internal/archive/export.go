@@ -40,7 +40,7 @@ func (a *Archive) verify(l Log, sink func([]byte) error) error {
 		return err
 	}
 	defer f.Close()
-	format, err := firstEvent(f)
+	format, err := known(f, l)
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.Path(l), err)
 	}

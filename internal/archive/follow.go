@@ -15,6 +15,9 @@ import (
 // errStands means that the server has events that it does not send, as after a reset that the stream did not notice.
 var errStands = errors.New("the server does not send what it has")
 
+// errBroken means that the last log was ended, since the server has another one.
+var errBroken = errors.New("the server's log is not the one that was archived")
+
 // follower takes the events of one stream, from one goroutine.
 type follower struct {
 	*archiver
@@ -165,7 +168,7 @@ func (f *follower) broken(reason string) error {
 	if err := f.spool.close(f.ctx, reason); err != nil {
 		return err
 	}
-	return errors.New(reason)
+	return fmt.Errorf("%w: %s", errBroken, reason)
 }
 
 // rotated is told when the server begins to send a log.
@@ -181,7 +184,7 @@ func (f *follower) rotated(name string) error {
 	case f.opening != nil:
 		return fmt.Errorf("the server sends %s, and nothing of %s", name, f.name)
 	case f.course.resume && f.at < f.spool.scan.at:
-		return f.broken(fmt.Sprintf("the server lost events that were archived: its %s ends at %d, before %d", f.name, f.at, f.spool.scan.at))
+		return f.broken(fmt.Sprintf("the server has less than was archived, after a crash, a reset, or as an older state: its %s ends at %d, before %d", f.name, f.at, f.spool.scan.at))
 	}
 	if err := f.spool.close(f.ctx, ""); err != nil {
 		return err

@@ -60,7 +60,7 @@ func (s *spool) reopen() (err error) {
 	if s.mark, err = os.OpenFile(markName(s.dir, e), os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
 		return broken(err)
 	}
-	format, err := firstEvent(s.file)
+	format, err := known(s.file, e.Log)
 	if err != nil {
 		return broken(err)
 	}

@@ -3,7 +3,6 @@ package archive
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -86,7 +85,9 @@ func (s *scanner) read(f io.ReaderAt, limit int64) error {
 		if int64(cap(raw)) < h.size {
 			raw = make([]byte, h.size+h.size/4)
 		}
-		if _, err := io.ReadFull(r, raw[:h.size]); err != nil {
+		if _, err := io.ReadFull(r, raw[:h.size]); errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		if err := s.event(raw[:h.size]); err != nil {
@@ -94,24 +95,6 @@ func (s *scanner) read(f io.ReaderAt, limit int64) error {
 		}
 	}
 	return nil
-}
-
-// firstEvent is a file's format description.
-func firstEvent(f io.ReaderAt) ([]byte, error) {
-	raw := make([]byte, start+headerSize)
-	if _, err := f.ReadAt(raw, 0); err != nil {
-		return nil, fmt.Errorf("%w: the file is shorter than the head of a log", errDamaged)
-	}
-	h, err := readHeader(raw[start:])
-	if err != nil {
-		return nil, err
-	}
-	if string(raw[:start]) != string(magic) || h.kind != replication.FORMAT_DESCRIPTION_EVENT || h.size > 1<<16 {
-		return nil, fmt.Errorf("%w: the file does not begin as a binary log does", errDamaged)
-	}
-	raw = make([]byte, h.size)
-	_, err = f.ReadAt(raw, start)
-	return raw, err
 }
 
 // catchUp finds what the description of an open log lacks: events that arrived since it was written, up to what is synced. What is damaged
@@ -137,13 +120,13 @@ func (e *entry) catchUp(dir string) error {
 	return nil
 }
 
-// open opens a log's bytes, and puts a scanner to where its description ends.
+// open opens a log's bytes, and puts a scanner where its description ends.
 func (e *entry) open(dir string) (*os.File, *scanner, error) {
 	f, err := os.OpenFile((&Archive{dir}).Path(e.Log), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	format, err := firstEvent(f)
+	format, err := known(f, e.Log)
 	if err == nil {
 		var s *scanner
 		if s, err = e.resume(format); err == nil {

@@ -149,6 +149,12 @@ func (s *scene) logs() []Log {
 	return logs
 }
 
+func (s *scene) last() Log {
+	s.t.Helper()
+	logs := s.logs()
+	return logs[len(logs)-1]
+}
+
 // end is where the server writes next.
 func (s *scene) end() position {
 	s.t.Helper()

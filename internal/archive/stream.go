@@ -136,9 +136,11 @@ func (o *opening) add(raw []byte) (complete bool, err error) {
 	return true, err
 }
 
-// isArtificial are events that the server makes for its clients, and that are in no file.
+// isArtificial are events that the server makes for its clients, and that are in no file. MariaDB's Start_encryption is in one, but behind
+// it the file is encrypted, and what is sent is not: whoever took it for true would decrypt what is clear.
 func isArtificial(h header) bool {
-	return h.kind == replication.HEARTBEAT_EVENT || h.kind == heartbeat2 || h.flags&artificial != 0 && h.end == 0
+	return h.kind == replication.HEARTBEAT_EVENT || h.kind == heartbeat2 || h.kind == replication.MARIADB_START_ENCRYPTION_EVENT ||
+		h.flags&artificial != 0 && h.end == 0
 }
 
 // peek reads the beginning of one of the server's logs.
