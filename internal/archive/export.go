@@ -42,7 +42,7 @@ func (a *Archive) verify(l Log, sink func([]byte) error) error {
 	defer f.Close()
 	format, err := known(f, l)
 	if err != nil {
-		return fmt.Errorf("%s: %w", a.Path(l), err)
+		return fmt.Errorf("%s at %d: %w", a.Path(l), start, err)
 	}
 	s := &scanner{at: start, sink: sink, history: history{done: &gtids{}}}
 	if s.checksums, err = checksummed(format); err != nil {

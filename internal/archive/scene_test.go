@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -37,19 +36,19 @@ func eachBuild(t *testing.T, test func(t *testing.T, build lab.Build)) {
 // scene is a running server, and an archive of it.
 type scene struct {
 	*lab.Server
-	t   *testing.T
+	t   testing.TB
 	lab *lab.Lab
 	dir string
 }
 
-func newScene(t *testing.T, build lab.Build, options ...string) *scene {
+func newScene(t testing.TB, build lab.Build, options ...string) *scene {
 	t.Helper()
 	l := labtest.New(t)
 	s := serverOf(t, l, build, "src", options...)
 	return &scene{Server: s, t: t, lab: l, dir: filepath.Join(t.TempDir(), "archive")}
 }
 
-func serverOf(t *testing.T, l *lab.Lab, build lab.Build, name string, options ...string) *lab.Server {
+func serverOf(t testing.TB, l *lab.Lab, build lab.Build, name string, options ...string) *lab.Server {
 	t.Helper()
 	s, err := l.Server(t.Context(), build, lab.Spec{Name: name, Options: options})
 	if err == nil {
@@ -275,12 +274,8 @@ func (s *scene) load() {
 
 // TestMain is an archiver where a test starts one as a process of its own.
 func TestMain(m *testing.M) {
-	if raw := os.Getenv("HOLDSTILL_TEST_ARCHIVER"); raw != "" {
-		var o Options
-		if err := json.Unmarshal([]byte(raw), &o); err != nil {
-			panic(err)
-		}
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if dir, socket, ok := strings.Cut(os.Getenv("HOLDSTILL_TEST_ARCHIVER"), "\n"); ok {
+		o := Options{Dir: dir, Instance: "shop", Host: "here", Sources: []Source{{Socket: socket, User: "root"}}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 		if err := Run(context.Background(), o); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -293,14 +288,8 @@ func TestMain(m *testing.M) {
 // process starts an archiver that can be killed.
 func (s *scene) process() *exec.Cmd {
 	s.t.Helper()
-	o := s.options()
-	o.Log = nil
-	raw, err := json.Marshal(o)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	cmd := exec.CommandContext(s.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "HOLDSTILL_TEST_ARCHIVER="+string(raw))
+	cmd.Env = append(os.Environ(), "HOLDSTILL_TEST_ARCHIVER="+s.dir+"\n"+s.Socket)
 	cmd.Stderr = s.t.Output()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
