@@ -27,6 +27,7 @@ type Event struct {
 	Start, End int64  // offsets in the file, of its first byte and after its last
 	Raw        []byte // all of it, with header and checksum; not valid after the call that got it
 	Body       []byte // what is between header and checksum
+	Checksum   bool   // it has one
 }
 
 // DamagedError is a file that cannot be read on.
@@ -56,16 +57,27 @@ func decode(e Event, into replication.Event) (err error) {
 // ErrStop ends a scan without an error.
 var ErrStop = errors.New("stop")
 
+// begin reads what a file begins with. A server marks the file that it writes to in its first event's flags, after it has made the checksum
+// of that event, so the mark is taken out.
+func begin(r io.Reader) (io.Reader, error) {
+	r = bufio.NewReaderSize(r, 1<<20)
+	first := make([]byte, int(Start)+replication.EventHeaderSize)
+	if _, err := io.ReadFull(r, first); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(first[:Start], replication.BinLogFileHeader) {
+		return nil, fmt.Errorf("it begins with %x", first[:Start])
+	}
+	first[int(Start)+17] &^= byte(replication.LOG_EVENT_BINLOG_IN_USE_F)
+	return io.MultiReader(bytes.NewReader(first[Start:]), r), nil
+}
+
 // Scan calls fn for each event of a file, its checksum verified where it has one. It ends at the end of the reader, which must be the end of
 // an event, or when fn returns an error; ErrStop is none. A *DamagedError tells where the file cannot be read.
 func Scan(r io.Reader, fn func(Event) error) error {
-	buffered := bufio.NewReaderSize(r, 1<<20)
-	magic := make([]byte, Start)
-	if _, err := io.ReadFull(buffered, magic); err != nil {
+	buffered, err := begin(r)
+	if err != nil {
 		return &DamagedError{0, fmt.Errorf("no binary log: %w", err)}
-	}
-	if !bytes.Equal(magic, replication.BinLogFileHeader) {
-		return &DamagedError{0, fmt.Errorf("no binary log: it begins with %x", magic)}
 	}
 	parser := replication.NewBinlogParser()
 	parser.SetRawMode(true) // decodes nothing but the format and where the next file is
@@ -85,7 +97,7 @@ func Scan(r io.Reader, fn func(Event) error) error {
 		if len(e.RawData) < replication.EventHeaderSize+checksum {
 			return fmt.Errorf("an event of %d bytes", len(e.RawData))
 		}
-		failed = fn(Event{Header: e.Header, Start: begin, End: at, Raw: e.RawData, Body: e.RawData[replication.EventHeaderSize : len(e.RawData)-checksum]})
+		failed = fn(Event{Header: e.Header, Start: begin, End: at, Raw: e.RawData, Body: e.RawData[replication.EventHeaderSize : len(e.RawData)-checksum], Checksum: checksum > 0})
 		return failed
 	}
 	for {

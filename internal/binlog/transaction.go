@@ -17,6 +17,8 @@ type Transaction struct {
 	GTID  string    `json:"gtid,omitempty"`
 	// ServerID is the server where it was made.
 	ServerID uint32 `json:"server_id"`
+	// Stated tells that it changes rows by statements that are logged as text.
+	Stated bool `json:"stated,omitempty"`
 }
 
 // Grouper puts events together to transactions.
@@ -107,16 +109,15 @@ func (g *Grouper) ends(e Event) (bool, error) {
 	switch e.Header.EventType {
 	case replication.XID_EVENT, replication.XA_PREPARE_LOG_EVENT, replication.TRANSACTION_PAYLOAD_EVENT, replication.INCIDENT_EVENT:
 		return true, nil
-	case replication.MARIADB_QUERY_COMPRESSED_EVENT:
-		return !g.explicit, nil // neither BEGIN nor COMMIT is ever compressed
+	case replication.MARIADB_QUERY_COMPRESSED_EVENT, replication.EXECUTE_LOAD_QUERY_EVENT:
+		g.now.Stated = true // neither BEGIN nor COMMIT is ever compressed
+		return !g.explicit, nil
 	case replication.QUERY_EVENT:
 		q := &replication.QueryEvent{}
 		if err := decode(e, q); err != nil {
 			return false, err
 		}
 		return g.statement(string(q.Query)), nil
-	case replication.EXECUTE_LOAD_QUERY_EVENT:
-		return !g.explicit, nil
 	}
 	return false, nil
 }
@@ -130,6 +131,8 @@ func (g *Grouper) statement(text string) bool {
 		return false
 	case text == "COMMIT", text == "ROLLBACK", strings.HasPrefix(text, "XA COMMIT"), strings.HasPrefix(text, "XA ROLLBACK"):
 		return true
+	case g.explicit && !strings.HasPrefix(text, "SAVEPOINT") && !strings.HasPrefix(text, "ROLLBACK TO") && !strings.HasPrefix(text, "XA END"):
+		g.now.Stated = true
 	}
 	return !g.explicit
 }

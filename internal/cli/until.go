@@ -172,7 +172,7 @@ func (a *app) printMoment(r *restore.Result, m *pitr.Moment) error {
 	}
 	rows := [][2]string{{"moment", m.Wanted}, {"replayed", "nothing: it is the point's own moment"}}
 	if m.Last != nil {
-		rows[1][1] = fmt.Sprintf("%d transactions, %s, %d workers", m.Applied, humanize.IBytes(uint64(m.Bytes)), m.Workers)
+		rows[1][1] = fmt.Sprintf("%d transactions, %s, by %d workers (%s), in %.0f ms", m.Applied, humanize.IBytes(uint64(m.Bytes)), m.Workers, m.Mode, m.MS)
 		rows = append(rows, [2]string{"last", m.Last.String()})
 	}
 	next := "there is none in the logs"

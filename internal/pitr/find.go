@@ -42,10 +42,11 @@ type finder struct {
 	way    *Way
 
 	wanted  *binlog.GTIDs // the target's
-	skip    *binlog.GTIDs // to leave out
+	seen    *binlog.GTIDs // executed, or left out as asked
 	reached bool          // the end is found
 	within  bool          // the target's offset is one where an event begins or ends
 	overlap bool          // the logs of this server begin before those of the last one end
+	next    string        // the file that follows on the last one, by its own word
 }
 
 func (f *finder) prepare() error {
@@ -53,9 +54,7 @@ func (f *finder) prepare() error {
 	if f.way.Executed, err = binlog.ParseGTIDs(f.logs.MariaDB, f.point.Position.GTID); err != nil {
 		return fmt.Errorf("the point's position: %w", err)
 	}
-	if f.skip, err = binlog.ParseGTIDs(f.logs.MariaDB, ""); err != nil {
-		return err
-	}
+	f.seen = f.way.Executed.Clone()
 	for _, gtid := range f.target.Skip {
 		if _, err := binlog.ParseGTIDs(f.logs.MariaDB, gtid); err != nil {
 			return f.refuse("%v", err)
@@ -101,10 +100,10 @@ func (f *finder) follow(start start) error {
 	for i := start.log; i < len(f.logs.All) && !f.reached; i++ {
 		l := f.logs.All[i]
 		if i > start.log {
-			if l.Gap != "" && !f.bridged(l) {
-				return f.refuse("there is a gap in %s before %s: %s", f.logs.From, l.Name, l.Gap)
-			}
 			f.overlap = f.overlap || l.Server != f.logs.All[i-1].Server
+			if why := f.gap(l); why != "" {
+				return f.refuse("there is a gap in %s before %s: %s", f.logs.From, l.Name, why)
+			}
 			start.offset = 0
 		}
 		if err := f.walk(l, start.offset); err != nil {
@@ -114,7 +113,27 @@ func (f *finder) follow(start start) error {
 	return nil
 }
 
-// bridged tells whether a log that does not follow on the one before has nothing that was missed: by its own word on what was executed before.
+// gap tells why there may be transactions between the logs that were walked and the next one; "": there are none. What was executed before a log,
+// by its own word, decides where it is known; else that each log names the one that follows.
+func (f *finder) gap(l Log) string {
+	h, err := f.head(l)
+	switch {
+	case err != nil:
+		return err.Error()
+	case h.executed != nil && f.seen.Known():
+		if !f.seen.Has(h.executed) {
+			return fmt.Sprintf("%s was executed before it, and is not all in the logs until there", h.executed)
+		}
+		return ""
+	case l.Gap != "":
+		return l.Gap
+	case f.next != "" && f.next != l.Name && !f.overlap:
+		return "the log before it is followed by " + f.next
+	}
+	return ""
+}
+
+// bridged tells whether a log has nothing before it that is not executed.
 func (f *finder) bridged(l Log) bool {
 	h, err := f.head(l)
 	return err == nil && h.executed != nil && f.way.Executed.Known() && f.way.Executed.Has(h.executed)
@@ -122,12 +141,17 @@ func (f *finder) bridged(l Log) bool {
 
 // walk reads one log, of which all before from is in the point.
 func (f *finder) walk(l Log, from int64) error {
+	if f.target.File == l.Name && f.target.Offset == binlog.Start && from == 0 {
+		f.reached = true // nothing of it
+		return nil
+	}
 	file, err := os.Open(l.Path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
 	w := &walker{finder: f, log: l, from: from}
+	f.next = ""
 	err = binlog.Scan(io.LimitReader(file, l.Size), w.event)
 	var damaged *binlog.DamagedError
 	if errors.As(err, &damaged) && !f.reached {
@@ -155,7 +179,7 @@ func (f *finder) head(l Log) (h head, err error) {
 	}
 	defer func() { _ = file.Close() }()
 	events := 0
-	return h, binlog.Scan(io.LimitReader(file, l.Size), func(e binlog.Event) error {
+	err = binlog.Scan(io.LimitReader(file, l.Size), func(e binlog.Event) error {
 		if events++; events == 1 {
 			h.begun = time.Unix(int64(e.Header.Timestamp), 0)
 		}
@@ -168,6 +192,7 @@ func (f *finder) head(l Log) (h head, err error) {
 		}
 		return err
 	})
+	return h, err
 }
 
 // start is where the point stands in the logs.

@@ -79,9 +79,11 @@ func (p Place) String() string {
 
 // Piece is what is replayed of one log: its events before the first transaction, which describe the file, and the ranges.
 type Piece struct {
-	Log    Log
-	Head   int64 // the first transaction of the file begins there
-	Ranges []Range
+	Log       Log
+	Head      int64  // the first transaction of the file begins there
+	Server    uint32 // the id of the server that wrote the file
+	Checksums bool   // its events have them
+	Ranges    []Range
 }
 
 // Range is a part of a file, in bytes; it begins and ends between transactions.
@@ -93,6 +95,7 @@ type Way struct {
 	Pieces  []Piece
 	Applied int    // transactions
 	Bytes   int64  // of them
+	Stated  bool   // some change rows by statements
 	Last    *Place // the last transaction that is applied; nil: none, the moment is the point's own
 	Next    *Place // the first that is not; nil: there is none
 	// Near are the transactions of the same second as the target's time, the first of them.

@@ -7,15 +7,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/holdstill/holdstill/internal/binlog"
 )
 
 // relayFiles are the pieces of a way as relay logs of a server.
 type relayFiles struct {
-	dir   string
-	base  string // of their names: the server's own, with the channel's
-	index string // the file that lists them
-	uid   int
-	gid   int
+	datadir string
+	dir     string
+	base    string // of their names: the server's own, with the channel's
+	index   string // the file that lists them
+	uid     int
+	gid     int
 
 	names []string
 	ends  []int64 // sum of the sizes until the end of each
@@ -33,13 +36,21 @@ func (r *relayFiles) write(pieces []Piece, done func(bytes int64)) error {
 		}
 		sum += size
 		r.names, r.ends = append(r.names, filepath.Base(name)), append(r.ends, sum)
-		fmt.Fprintln(&listed, name)
+		fmt.Fprintln(&listed, r.listed(name))
 		done(sum)
 	}
 	if err := os.WriteFile(r.index, []byte(listed.String()), 0o660); err != nil {
 		return fmt.Errorf("cannot write the list of relay logs: %w", err)
 	}
 	return os.Chown(r.index, r.uid, r.gid)
+}
+
+// listed is a file as the server lists it: MariaDB compares the names letter by letter.
+func (r *relayFiles) listed(name string) string {
+	if r.dir == r.datadir {
+		return "./" + filepath.Base(name)
+	}
+	return name
 }
 
 // piece copies what is wanted of one log.
@@ -54,18 +65,32 @@ func (r *relayFiles) piece(name string, p Piece) (size int64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	for _, part := range append([]Range{{0, p.Head}}, p.Ranges...) {
-		if _, err := from.Seek(part.From, io.SeekStart); err != nil {
-			return 0, err
-		}
-		// the kernel copies, and shares the blocks where the file system can
-		n, err := io.CopyN(to, from, part.To-part.From)
-		if err != nil {
-			return 0, err
-		}
-		size += n
+	if err := copyRange(to, from, Range{0, p.Head}); err != nil {
+		return 0, err
 	}
-	return size, to.Chown(r.uid, r.gid)
+	// as the first thing that a receiver writes: MariaDB's applier crashes if it does not know which log it is in
+	if _, err := to.Write(binlog.Rotation(p.Log.Name, p.Server, p.Checksums)); err != nil {
+		return 0, err
+	}
+	for _, part := range p.Ranges {
+		if err := copyRange(to, from, part); err != nil {
+			return 0, err
+		}
+	}
+	info, err := to.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), to.Chown(r.uid, r.gid)
+}
+
+// copyRange appends a part of a file: the kernel copies, and shares the blocks where the file system can.
+func copyRange(to, from *os.File, part Range) error {
+	if _, err := from.Seek(part.From, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyN(to, from, part.To-part.From)
+	return err
 }
 
 // at tells how many bytes of all files are before a position; ok is false if the file is none of them.

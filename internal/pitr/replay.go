@@ -26,6 +26,7 @@ type Moment struct {
 	Applied int     `json:"applied"` // transactions
 	Bytes   int64   `json:"bytes"`
 	Workers int     `json:"workers"`
+	Mode    string  `json:"mode"`        // which transactions they apply at the same time
 	Last    *Place  `json:"last"`        // that was applied; null: none
 	Next    *Place  `json:"next"`        // that was not; null: there is none
 	Near    []Place `json:"same_second"` // as the wanted time
@@ -62,11 +63,12 @@ type replay struct {
 
 	dialect *dialect
 	relay   *relayFiles
+	asleep  []string // events, before
 }
 
 func (r *replay) run(ctx context.Context) error {
 	var err error
-	if r.dialect, err = dialectOf(r.job.Plan.Server); err != nil {
+	if r.dialect, err = dialectOf(r.job.Plan.Server, r.way.Stated); err != nil {
 		return err
 	}
 	r.deps.Stage("replay", "replaying %d transactions (%s) until %s", r.way.Applied, humanize.IBytes(uint64(r.way.Bytes)), r.way.Target)
@@ -79,11 +81,15 @@ func (r *replay) run(ctx context.Context) error {
 	if err := r.finish(ctx); err != nil {
 		return err
 	}
-	return r.verify(ctx)
+	return errors.Join(r.verify(ctx), r.tellSleeping(ctx))
 }
 
 // prepare makes the relay logs and a channel that reads them.
 func (r *replay) prepare(ctx context.Context) error {
+	var err error
+	if r.asleep, err = r.sleeping(ctx); err != nil {
+		return err
+	}
 	if err := r.place(ctx); err != nil {
 		return err
 	}
@@ -94,14 +100,41 @@ func (r *replay) prepare(ctx context.Context) error {
 	if err := r.exec(ctx, fmt.Sprintf(r.dialect.change, r.relay.names[0])); err != nil {
 		return err
 	}
+	if err := r.leaveOut(ctx); err != nil {
+		return err
+	}
 	for _, s := range r.dialect.filters {
 		if err := r.exec(ctx, s); err != nil {
 			return err
 		}
 	}
-	r.moment.Workers = max(4, 2*runtime.NumCPU())
+	r.moment.Workers, r.moment.Mode = max(4, 2*runtime.NumCPU()), r.dialect.mode
 	for _, s := range r.dialect.parallel {
 		if err := r.exec(ctx, withWorkers(s, r.moment.Workers)); err != nil && !unknownVariable(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveOut makes the GTIDs of what is left out those of empty transactions, where the server's set would have holes else: a replica would fetch
+// them again. MariaDB has a position, not a set.
+func (r *replay) leaveOut(ctx context.Context) error {
+	if r.job.Plan.Server.Product == database.MariaDB || len(r.way.Skipped) == 0 {
+		return nil
+	}
+	conn, err := r.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	for _, p := range r.way.Skipped {
+		for _, s := range []string{"SET GTID_NEXT = '" + p.GTID + "'", "BEGIN", "COMMIT", "SET GTID_NEXT = 'AUTOMATIC'"} {
+			if _, err := conn.ExecContext(ctx, s); err != nil {
+				return fmt.Errorf("cannot leave out %s: %s: %w", p, s, err)
+			}
+		}
+		if err := r.way.Executed.Add(p.GTID); err != nil {
 			return err
 		}
 	}
@@ -145,7 +178,7 @@ func (r *replay) place(ctx context.Context) error {
 	}
 	owner := info.Sys().(*syscall.Stat_t)
 	r.relay = &relayFiles{
-		dir: filepath.Dir(name), base: r.ofChannel(filepath.Base(name)), uid: int(owner.Uid), gid: int(owner.Gid),
+		datadir: dir, dir: filepath.Dir(name), base: r.ofChannel(filepath.Base(name)), uid: int(owner.Uid), gid: int(owner.Gid),
 		index: filepath.Join(filepath.Dir(index), r.ofChannel(strings.TrimSuffix(filepath.Base(index), ".index"))+".index"),
 	}
 	if !filepath.IsAbs(name) {

@@ -21,6 +21,7 @@ type dialect struct {
 	status   string
 	reset    string
 	args     []string
+	mode     string // of what runs in parallel
 }
 
 // common options of the boot that replays. What is not known by a server is ignored by it ("loose"). Nothing is lost if the machine goes down: the
@@ -30,9 +31,9 @@ var commonArgs = []string{
 	"--loose-log-slave-updates=ON", "--loose-log-replica-updates=ON",
 }
 
-func dialectOf(p restore.Program) (*dialect, error) {
+func dialectOf(p restore.Program, stated bool) (*dialect, error) {
 	if p.Product == database.MariaDB {
-		return mariadbDialect(), nil
+		return mariadbDialect(stated), nil
 	}
 	v := restore.ParseVersion(p.Version)
 	switch {
@@ -55,18 +56,25 @@ func mysqlDialect(source, replica, variable, change string) *dialect {
 		},
 		start:  "START " + replica + " SQL_THREAD" + of,
 		stop:   "STOP " + replica + " SQL_THREAD" + of,
+		mode:   "logical clock",
 		status: "SHOW " + replica + " STATUS" + of,
 		reset:  "RESET " + replica + " ALL" + of,
 		args:   append([]string{"--loose-master-info-repository=TABLE", "--loose-relay-log-info-repository=TABLE"}, commonArgs...),
 	}
 }
 
-func mariadbDialect() *dialect {
-	name := "'" + channel + "'"
+// mariadbDialect applies transactions optimistically, and repeats those that met others. What counts upwards outside of transactions, an
+// AUTO_INCREMENT that a trigger of a statement asks for, then gets other values: with statements only those run side by side that did so before.
+func mariadbDialect(stated bool) *dialect {
+	name, mode := "'"+channel+"'", "optimistic"
+	if stated {
+		mode = "conservative"
+	}
 	d := &dialect{
 		change: "CHANGE MASTER " + name + " TO MASTER_HOST = 'holdstill.invalid', RELAY_LOG_FILE = '%s', RELAY_LOG_POS = 4, MASTER_USE_GTID = no",
 		// the worker threads are of the whole server, the mode is of the channel
-		parallel: []string{"SET GLOBAL slave_parallel_threads = %d", "SET GLOBAL " + channel + ".slave_parallel_mode = 'optimistic'"},
+		parallel: []string{"SET GLOBAL slave_parallel_threads = %d", "SET GLOBAL " + channel + ".slave_parallel_mode = '" + mode + "'"},
+		mode:     mode,
 		start:    "START SLAVE " + name + " SQL_THREAD",
 		stop:     "STOP SLAVE " + name + " SQL_THREAD",
 		status:   "SHOW SLAVE " + name + " STATUS",

@@ -26,12 +26,18 @@ func (w *walker) event(e binlog.Event) error {
 		return err
 	}
 	w.matched = w.matched || e.End == w.from
+	if e.Start == binlog.Start {
+		w.piece.Server, w.piece.Checksums = e.Header.ServerID, e.Checksum
+	}
 	if w.target.File == w.log.Name && e.Start < w.target.Offset && w.target.Offset < e.End {
 		w.within = true
 		return binlog.ErrStop
 	}
 	done, err := w.group.Add(e)
 	if err != nil {
+		return err
+	}
+	if w.next, err = binlog.NextFile(e); err != nil {
 		return err
 	}
 	if start, open := w.group.Open(); w.piece.Head == 0 && (open || done != nil) {
@@ -51,7 +57,7 @@ func (w *walker) event(e binlog.Event) error {
 }
 
 func (w *walker) transaction(p Place) error {
-	if w.overlap && w.way.Executed.HasOne(p.GTID) {
+	if w.overlap && w.seen.HasOne(p.GTID) {
 		return nil // another server's log has it again
 	}
 	w.notice(p)
@@ -66,15 +72,17 @@ func (w *walker) transaction(p Place) error {
 		}
 		return nil
 	}
-	if slices.Contains(w.target.Skip, p.GTID) && p.GTID != "" {
-		w.way.Skipped = append(w.way.Skipped, p)
-	} else if err := w.apply(p); err != nil {
-		return err
-	}
 	if after {
 		w.reached = true
 	}
-	return nil
+	if err := w.seen.Add(p.GTID); err != nil {
+		return err
+	}
+	if slices.Contains(w.target.Skip, p.GTID) && p.GTID != "" {
+		w.way.Skipped = append(w.way.Skipped, p)
+		return nil
+	}
+	return w.apply(p)
 }
 
 // apply takes a transaction into the way.
@@ -82,6 +90,7 @@ func (w *walker) apply(p Place) error {
 	w.way.Applied++
 	w.way.Bytes += p.End - p.Start
 	w.way.Last = &p
+	w.way.Stated = w.way.Stated || p.Stated
 	w.way.Servers[p.ServerID] = true
 	if n := len(w.piece.Ranges); n > 0 && w.piece.Ranges[n-1].To == p.Start {
 		w.piece.Ranges[n-1].To = p.End
@@ -125,6 +134,6 @@ func (w *walker) completes(p Place) bool {
 	if !w.wanted.Names(p.GTID) {
 		return false
 	}
-	all := w.way.Executed.Clone()
+	all := w.seen.Clone()
 	return all.Add(p.GTID) == nil && all.Has(w.wanted)
 }

@@ -79,7 +79,7 @@ func (s *shop) oneMoment(t *testing.T, p *catalog.Point, j *journal, first, n in
 	target := filepath.Join(s.volume.Dir, fmt.Sprintf("at%d", n))
 	o := s.holdstill(append([]string{"--json", "restore", p.ID, "--datadir", target, "--start", "--binlogs", s.server.Datadir}, args...)...)
 	if o.code != 0 {
-		t.Fatalf("%v (%s, moment %d): exit code %d\n%s", args, m.what, i, o.code, o.stderr)
+		t.Fatalf("%v (%s, moment %d): exit code %d\n%s%s", args, m.what, i, o.code, o.stderr, o.stdout)
 	}
 	var r struct {
 		restore.Result
