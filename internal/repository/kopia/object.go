@@ -2,7 +2,6 @@ package kopia
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -17,18 +16,6 @@ const segment = 4 << 20
 
 // indexPrefix is what kopia gives the contents that are indexes of others (repo/object); they lie in packs of their own, which are cached.
 const indexPrefix = "x"
-
-// index is kopia's indirect object (repo/object/indirect.go): the pieces of an object, in order and without gaps.
-type index struct {
-	Stream  string  `json:"stream"`
-	Entries []piece `json:"entries"`
-}
-
-type piece struct {
-	Start  int64     `json:"s,omitempty"`
-	Length int64     `json:"l,omitempty"`
-	Object object.ID `json:"o"`
-}
 
 type opener interface {
 	OpenObject(context.Context, object.ID) (object.Reader, error)
@@ -49,12 +36,12 @@ func parts(ctx context.Context, r opener, id object.ID, length int64) ([]piece, 
 
 // parse reads the index under an object of that length.
 func parse(raw []byte, under object.ID, length int64) ([]piece, error) {
-	var ix index
-	if err := json.Unmarshal(raw, &ix); err != nil {
+	pieces, err := entries(raw)
+	if err != nil {
 		return nil, fmt.Errorf("%w: the index %s is not one: %w", repository.ErrDamaged, under, err)
 	}
 	at := int64(0)
-	for _, p := range ix.Entries {
+	for _, p := range pieces {
 		if p.Start != at || p.Length <= 0 {
 			return nil, fmt.Errorf("%w: the index %s has a gap at %d", repository.ErrDamaged, under, at)
 		}
@@ -63,7 +50,7 @@ func parse(raw []byte, under object.ID, length int64) ([]piece, error) {
 	if length >= 0 && at != length {
 		return nil, fmt.Errorf("%w: the index %s is of %d bytes, not %d", repository.ErrDamaged, under, at, length)
 	}
-	return ix.Entries, nil
+	return pieces, nil
 }
 
 // read reads a small object whole.
@@ -92,11 +79,7 @@ func (w *writer) join(ctx context.Context, pieces []piece, what string) (object.
 	if len(pieces) == 1 {
 		return pieces[0].Object, nil
 	}
-	raw, err := json.Marshal(index{Stream: "kopia:indirect", Entries: pieces})
-	if err != nil {
-		return object.EmptyID, err
-	}
-	id, err := w.write(ctx, raw, indexPrefix, what)
+	id, err := w.write(ctx, indexOf(pieces), indexPrefix, what)
 	if err != nil {
 		return object.EmptyID, err
 	}
