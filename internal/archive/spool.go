@@ -16,7 +16,7 @@ import (
 
 const (
 	flushAt    = 1 << 20  // bytes that wait in memory at most; the sync takes them earlier
-	checkpoint = 64 << 20 // bytes after which an open log is described again, so that its end is soon found
+	checkpoint = 16 << 20 // bytes after which an open log is described again, so that its end is soon found
 )
 
 // spool is the archive's directory with its last log open for writing. One goroutine appends; another may sync meanwhile.
