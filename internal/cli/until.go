@@ -36,14 +36,21 @@ func (f *untilFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.before, "before", false, "stop just before what the until flag names")
 	flags.StringArrayVar(&f.skip, "skip-gtid", nil, "leave this transaction out (can be given several times)")
 	flags.StringVar(&f.logs, "binlogs", "", "take the binary logs from this directory, or as this index file lists them (default: the instance's archive)")
-	cmd.MarkFlagsMutuallyExclusive("until-time", "until-gtid", "until-position")
 }
 
 // wanted tells whether a moment is named.
 func (f *untilFlags) wanted() bool { return f.time+f.gtids+f.position != "" }
 
 func (f *untilFlags) check() error {
+	named := 0
+	for _, text := range []string{f.time, f.gtids, f.position} {
+		if text != "" {
+			named++
+		}
+	}
 	switch {
+	case named > 1:
+		return usagef("name one moment: --until-time, --until-gtid or --until-position")
 	case !f.wanted() && f.before:
 		return usagef("--before says how far to go: it needs --until-time, --until-gtid or --until-position")
 	case !f.wanted() && len(f.skip) > 0:

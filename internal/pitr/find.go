@@ -95,13 +95,15 @@ func (f *finder) later(s start) error {
 	return nil
 }
 
-// follow walks from the given log on until the target is reached or the logs end.
+// follow walks from the given log on until the target is reached, and the transaction after it, or the logs end.
 func (f *finder) follow(start start) error {
-	for i := start.log; i < len(f.logs.All) && !f.reached; i++ {
+	for i := start.log; i < len(f.logs.All) && f.way.Next == nil && !f.within; i++ {
 		l := f.logs.All[i]
 		if i > start.log {
 			f.overlap = f.overlap || l.Server != f.logs.All[i-1].Server
-			if why := f.gap(l); why != "" {
+			if why := f.gap(l); why != "" && f.reached {
+				return nil
+			} else if why != "" {
 				return f.refuse("there is a gap in %s before %s: %s", f.logs.From, l.Name, why)
 			}
 			start.offset = 0
@@ -143,7 +145,6 @@ func (f *finder) bridged(l Log) bool {
 func (f *finder) walk(l Log, from int64) error {
 	if f.target.File == l.Name && f.target.Offset == binlog.Start && from == 0 {
 		f.reached = true // nothing of it
-		return nil
 	}
 	file, err := os.Open(l.Path)
 	if err != nil {
@@ -154,7 +155,10 @@ func (f *finder) walk(l Log, from int64) error {
 	f.next = ""
 	err = binlog.Scan(io.LimitReader(file, l.Size), w.event)
 	var damaged *binlog.DamagedError
-	if errors.As(err, &damaged) && !f.reached {
+	switch {
+	case errors.As(err, &damaged) && f.reached:
+		err = nil // it is behind the moment
+	case errors.As(err, &damaged):
 		return f.refuse("%s (%s) is %v", l.Name, l.Path, damaged)
 	}
 	if errors.Is(err, errForeign) || err == nil && from > 0 && !w.matched {

@@ -51,7 +51,6 @@ func (w *walker) event(e binlog.Event) error {
 		return errForeign // the point lacks what is before it
 	case w.target.File == w.log.Name && w.target.Offset == e.End && e.End >= w.from:
 		w.reached = true // all that ends here was applied
-		return binlog.ErrStop
 	}
 	return nil
 }

@@ -18,7 +18,9 @@ func TestMomentsRefused(t *testing.T) {
 		s := open(t, build, onBtrfs)
 		j := newJournal(t, build, s.server.Socket, 3)
 		j.at = func() (string, int64) { return binlogEnd(t, s.server.Socket) }
-		j.note("before")
+		earlier := *j.note("before")
+		j.steps()[0]()
+		before := *j.note("insert")
 		j.pause()
 		p := s.backup()
 		j.steps()[0]()
@@ -29,7 +31,6 @@ func TestMomentsRefused(t *testing.T) {
 		j.steps()[0]()
 		last := *j.note("insert")
 
-		before := j.Moments[0]
 		logs := filepath.Join(s.lab.Dir(), "logs")
 		good := s.copyLogs(t, logs)
 		never := strings.TrimRight(last.gtid, "0123456789") + "999999"
@@ -39,8 +40,8 @@ func TestMomentsRefused(t *testing.T) {
 			args []string
 		}{
 			"in the future":            {2, "future", []string{"--until-time", time.Now().Add(time.Hour).Format(time.RFC3339)}},
-			"before the point":         {2, "before the point", []string{"--until-time", before.time.Add(-time.Second).Format(time.RFC3339)}},
-			"a GTID of the point":      {2, "has it already", []string{"--until-gtid", before.gtid}},
+			"before the point":         {2, "before the point", []string{"--until-time", p.TakenAt.Add(-time.Second).Format(time.RFC3339)}},
+			"a GTID of the point":      {2, "has it already", []string{"--until-gtid", earlier.gtid}},
 			"before one of the point":  {2, "has it already", []string{"--until-gtid", before.gtid, "--before"}},
 			"a GTID never seen":        {4, "not in", []string{"--until-gtid", never}},
 			"no GTID":                  {2, "GTID", []string{"--until-gtid", "nonsense"}},
@@ -50,7 +51,7 @@ func TestMomentsRefused(t *testing.T) {
 			"a file that is not there": {4, "not in", []string{"--until-position", "binlog.999999:4"}},
 			"no position":              {2, "FILE:POS", []string{"--until-position", "nonsense"}},
 			"no time":                  {2, "is no time", []string{"--until-time", "yesterday"}},
-			"two moments":              {2, "none of the others can be", []string{"--until-gtid", last.gtid, "--until-time", "2026-01-01"}},
+			"two moments":              {2, "one moment", []string{"--until-gtid", last.gtid, "--until-time", "2026-01-01"}},
 			"nothing to be before":     {2, "--before", []string{"--before"}},
 			"nothing to skip":          {2, "only 0 of 1", []string{"--until-gtid", last.gtid, "--skip-gtid", never}},
 		} {
