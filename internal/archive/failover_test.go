@@ -42,6 +42,9 @@ func TestFailover(t *testing.T) {
 		if last.Server.ID != uint32(replica.ServerID) {
 			t.Errorf("the last log is that of %+v", last.Server)
 		}
+		if logs[len(logs)-2].Server.ID == last.Server.ID {
+			t.Errorf("more was archived of the other server than the log in which our history ends: %+v", logs)
+		}
 		promoted.equal(logs[len(logs)-1:])
 		promoted.sameGTIDs(last.GTIDAfter)
 	})
