@@ -139,8 +139,8 @@ func open(ctx context.Context, s Settings, id string) (*Store, error) {
 	return &Store{repo: direct, settings: s}, nil
 }
 
-// reading is the repository opened for reading files: without kopia's cache on disk, which would write a file for each chunk. What
-// is read comes through our cache of blocks.
+// reading is the repository opened for reading by the library (a check, and files that are stored in another way than ours): without its
+// cache on disk, which would write a file for each chunk. What is read comes through our cache of blocks.
 func (s *Store) reading(ctx context.Context) (repo.DirectRepository, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

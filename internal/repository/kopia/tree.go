@@ -21,10 +21,12 @@ import (
 type tree struct {
 	repo  opener // for directories
 	root  *snapshot.DirEntry
-	packs *packs // for files; nil: all goes the library's way
-	// reading is the repository for what was not written by us, or is stored in another way than ours.
+	packs *packs   // for files; nil: all goes the library's way
+	zeros sync.Map // object.ID: objects that are nothing but zeros
+
 	reading func(context.Context) (repo.DirectRepository, error)
-	zeros   sync.Map // object.ID: objects that are nothing but zeros
+	mu      sync.Mutex
+	library repo.DirectRepository // set by foreign
 }
 
 // Open reads a stored point.
@@ -133,7 +135,7 @@ func (t *tree) index(ctx context.Context, id object.ID) ([]byte, error) {
 		raw := make([]byte, length)
 		return raw, t.packs.get(ctx, name, raw)
 	}
-	r, err := t.reading(ctx)
+	r, err := t.foreign(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +176,7 @@ func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
 	}
 	name, ours := t.ours(c.Object)
 	if !ours { // a deeper index, or a repository of an old format
-		return t.foreign(ctx, c.Object, into)
+		return t.stream(ctx, c.Object, into)
 	}
 	if err := t.packs.get(ctx, name, into); err != nil {
 		return err
@@ -185,19 +187,35 @@ func (t *tree) chunk(ctx context.Context, c piece, into []byte) error {
 	return nil
 }
 
-// foreign reads an object in the way of kopia's library.
-func (t *tree) foreign(ctx context.Context, id object.ID, into []byte) error {
-	repository, err := t.reading(ctx)
+// stream reads an object in the way of kopia's library.
+func (t *tree) stream(ctx context.Context, id object.ID, into []byte) error {
+	library, err := t.foreign(ctx)
 	if err != nil {
 		return err
 	}
-	r, err := repository.OpenObject(ctx, id)
+	r, err := library.OpenObject(ctx, id)
 	if err != nil {
 		return meaning(err)
 	}
 	defer func() { _ = r.Close() }()
 	_, err = io.ReadFull(r, into)
 	return meaning(err)
+}
+
+// foreign is the repository for what was not written by us, or is stored in another way than ours. Most trees do without this second
+// connection, whose password alone takes a third of a second.
+func (t *tree) foreign(ctx context.Context) (repo.DirectRepository, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.library != nil {
+		return t.library, nil
+	}
+	r, err := t.reading(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the files of the point: %w", meaning(err))
+	}
+	t.library = r
+	return r, nil
 }
 
 // Fetch writes a file to the target, several segments at once. Contents are authenticated when they are decrypted, so a byte that is not
