@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,7 +157,9 @@ func TestNoRoom(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 4<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start(s.options())
+	o, told := s.options(), &bytes.Buffer{}
+	o.Log = slog.New(slog.NewTextHandler(told, nil))
+	stop := s.start(o)
 	s.load() // 3 MB
 	s.await()
 	s.load()
@@ -169,6 +172,12 @@ func TestNoRoom(t *testing.T) {
 	}
 	s.await()
 	s.equal(s.logs())
+	stop()
+	for _, want := range []string{"no room in the binary log archive", "there is room again"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("%q was not told in %s", want, told)
+		}
+	}
 }
 
 // An archived log whose beginning is lost is archived anew, behind a gap: what there is of the old one is no log.
