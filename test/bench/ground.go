@@ -55,8 +55,13 @@ func (g *ground) server(ctx context.Context, name string, disk *lab.Volume, mega
 	if err := fill(ctx, s, megabytes); err != nil {
 		return nil, err
 	}
+	return s, g.know(s)
+}
+
+// know tells holdstill of a server.
+func (g *ground) know(s *lab.Server) error {
 	g.servers = append(g.servers, s)
-	return s, g.configure("")
+	return g.configure("")
 }
 
 // fill loads random bytes, which nothing can compress or share, and then puts durability back.

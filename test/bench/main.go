@@ -27,6 +27,7 @@ type options struct {
 	base      time.Duration
 	dataMB    int
 	restoreGB int
+	replayed  int
 	shipRuns  int
 	shipMB    int
 	peers     string
@@ -42,10 +43,11 @@ func main() {
 	flag.DurationVar(&o.base, "base", 30*time.Second, "how long commits are measured without any backup")
 	flag.IntVar(&o.dataMB, "data-mb", 256, "data of the servers that are backed up under load")
 	flag.IntVar(&o.restoreGB, "restore-gb", 3, "data of the server that is restored")
+	flag.IntVar(&o.replayed, "replayed", 60000, "transactions that are replayed")
 	flag.IntVar(&o.shipRuns, "ship-runs", 1, "runs of each archiver of the repository; the median one is shown")
 	flag.IntVar(&o.shipMB, "ship-mb", 3072, "data of the server that is shipped to a repository")
 	flag.StringVar(&o.peers, "peers", "/var/cache/holdstill/peers", "where scripts/fetch-peers.sh put the programs of others")
-	flag.StringVar(&o.only, "only", "btrfs,image,restore", "which measures to take; repository is one too")
+	flag.StringVar(&o.only, "only", "btrfs,image,restore", "which measures to take; repository and pitr are others")
 	flag.StringVar(&o.dir, "dir", "/var/tmp/holdstill-bench", "where everything lies; must be absent or empty")
 	flag.StringVar(&o.binary, "holdstill", "", "a built holdstill (default: build one)")
 	flag.Parse()
@@ -82,7 +84,7 @@ func run(ctx context.Context, o options) (err error) {
 	for _, c := range []struct {
 		name string
 		run  func(context.Context, *ground, *report) error
-	}{{btrfs, onBtrfs}, {image, onImage}, {restoreName, restoring}, {repositoryName, shipping}} {
+	}{{btrfs, onBtrfs}, {image, onImage}, {restoreName, restoring}, {repositoryName, shipping}, {pitrName, replaying}} {
 		if !slices.Contains(strings.Split(o.only, ","), c.name) {
 			fmt.Printf("\n%s: left out (-only %s)\n", c.name, o.only)
 			continue
