@@ -18,6 +18,7 @@ import (
 	"github.com/holdstill/holdstill/internal/fault"
 	"github.com/holdstill/holdstill/internal/hostname"
 	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/pitr"
 	"github.com/holdstill/holdstill/internal/plan"
 	"github.com/holdstill/holdstill/internal/repository"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -103,7 +104,17 @@ func (a *app) showPoint(ctx context.Context, name, instance string) error {
 	if err != nil {
 		return err
 	}
-	return a.printPoint(point)
+	reach := a.reach(ctx, point)
+	if a.json && reach != nil {
+		return a.printJSON(struct {
+			*catalog.Point
+			Recoverable *pitr.Reach `json:"recoverable"`
+		}{point, reach})
+	}
+	if reach == nil {
+		return a.printPoint(point)
+	}
+	return a.printPoint(point, [2]string{"recoverable", printable(recoverable(reach))})
 }
 
 // brief bounds what is asked of the repository only to be polite.
@@ -168,7 +179,7 @@ func millis(v float64) string {
 	return fmt.Sprintf("%.1f ms", v)
 }
 
-func (a *app) printPoint(p *catalog.Point) error {
+func (a *app) printPoint(p *catalog.Point, more ...[2]string) error {
 	if a.json {
 		return a.printJSON(p)
 	}
@@ -202,6 +213,9 @@ func (a *app) printPoint(p *catalog.Point) error {
 	}
 	for _, l := range p.Paths {
 		t.row("holds", printable(string(l.Purpose)+" "+l.Place.Real))
+	}
+	for _, pair := range more {
+		t.row(pair[0], pair[1])
 	}
 	t.flush()
 	printWarnings(w, p.Warnings)

@@ -47,7 +47,7 @@ func (f *copyFlags) register(cmd *cobra.Command) {
 func (a *app) restore() *cobra.Command {
 	f, until := &copyFlags{}, &untilFlags{}
 	cmd := &cobra.Command{
-		Use:   "restore POINT",
+		Use:   "restore [POINT]",
 		Short: "Make a data directory, and a running server, from a restore point, or at any moment after it",
 		Long: `Restore puts the files of a point into a new data directory: at once where the file system can clone, else by copying
 them; where this machine has no snapshot of the point, they come from the repository. It boots the copy once without network and replication, so that recovery can finish, checks that it stands at the
@@ -55,18 +55,23 @@ recorded position, and with --start leaves a server running there. Replication s
 
 With --until-time, --until-gtid or --until-position it goes on from there: it replays the binary logs of the archive, or those that --binlogs
 names, until exactly that moment, and says what the last transaction was that it applied and what the next one would have been. The way is looked
-for first: a moment that cannot be reached is refused before anything is touched.
+for first: a moment that cannot be reached is refused before anything is touched. Without a POINT the newest one is taken that has a way there.
 
 --in-place puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.`,
 		Example: `  holdstill restore latest --datadir /srv/restored --start
   holdstill restore 20261122-130000 --datadir /srv/check --config-dir /srv/check.conf
   holdstill restore latest --instance shop --in-place
-  holdstill restore latest --datadir /srv/restored --start --until-time "2026-11-22 13:00:05"
+  holdstill restore --datadir /srv/restored --start --until-time "2026-11-22 13:00:05"
   holdstill restore latest --datadir /srv/restored --until-gtid 0-1-4711 --before
   holdstill restore latest --datadir /srv/restored --until-position binlog.000012:4711 --binlogs /var/lib/mysql
   holdstill restore latest --from repository --datadir /srv/restored --seed /srv/old-data`,
-		Args: exactly(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runRestore(cmd.Context(), f, until, args[0]) },
+		Args: atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && !until.wanted() {
+				return usagef("name a point (an id, a unique prefix, latest), or a moment (--until-time, --until-gtid, --until-position)")
+			}
+			return a.runRestore(cmd.Context(), f, until, strings.Join(args, ""))
+		},
 	}
 	f.register(cmd)
 	until.register(cmd)
@@ -86,7 +91,13 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, until *untilFlags, n
 	s := &stock{app: a}
 	defer s.close()
 	var err error
-	if r.Point, err = a.find(ctx, s, name, f.instance); err != nil {
+	var way *pitr.Way
+	if name == "" {
+		r.Point, way, err = a.nearest(ctx, until, f.instance)
+	} else {
+		r.Point, err = a.find(ctx, s, name, f.instance)
+	}
+	if err != nil {
 		return err
 	}
 	if err := needsServer(r.Point); err != nil {
@@ -104,9 +115,10 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, until *untilFlags, n
 	if r.Point.Status == catalog.Expired {
 		return fmt.Errorf("point %s is being removed: %w", r.Point.ID, catalog.ErrNotFound)
 	}
-	way, err := a.way(ctx, until, r.Point)
-	if err != nil {
-		return err
+	if way == nil {
+		if way, err = a.way(ctx, until, r.Point); err != nil {
+			return err
+		}
 	}
 	run, done, err := a.begin(ctx, owner)
 	if err != nil {

@@ -1,23 +1,14 @@
 package cli
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/holdstill/holdstill/internal/archive"
-	"github.com/holdstill/holdstill/internal/catalog"
-	"github.com/holdstill/holdstill/internal/config"
-	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/pitr"
-	"github.com/holdstill/holdstill/internal/restore"
 )
 
 // untilFlags say to which moment a restore goes on from its point.
@@ -97,104 +88,4 @@ func parseTime(text string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usagef("%q is no time: write it as 2026-11-22T13:00:05Z, or as \"2026-11-22 13:00:05\" in local time", text)
-}
-
-// way finds the way from a point to the moment; nil if none is named.
-func (a *app) way(ctx context.Context, f *untilFlags, p *catalog.Point) (*pitr.Way, error) {
-	if !f.wanted() {
-		return nil, nil
-	}
-	target, err := f.target()
-	if err != nil {
-		return nil, err
-	}
-	logs, err := a.logsFor(ctx, f.logs, p)
-	if err != nil {
-		return nil, err
-	}
-	a.log.Info(fmt.Sprintf("looking for the way from point %s to %s in %s", p.ID, target, logs.From), "stage", "way")
-	way, err := pitr.Find(ctx, p, logs, target)
-	var no *pitr.Refusal
-	switch {
-	case errors.As(err, &no) && no.Missing:
-		return nil, fmt.Errorf("%w: %w", err, catalog.ErrNotFound)
-	case errors.As(err, &no):
-		return nil, usageError{err}
-	}
-	return way, err
-}
-
-// logsFor are the logs that can follow on a point.
-func (a *app) logsFor(ctx context.Context, where string, p *catalog.Point) (pitr.Logs, error) {
-	i, err := a.instance(ctx, []string{p.Instance})
-	if errors.Is(err, errNoInstance) {
-		i, err = config.Default(p.Instance), nil // of another host, or no longer configured
-	}
-	if err != nil {
-		return pitr.Logs{}, err
-	}
-	logs, err := a.logsOf(i, where, pitr.Identity(p.Server.ServerUUID, p.Server.ServerID))
-	logs.MariaDB = p.Server.Product == database.MariaDB
-	return logs, err
-}
-
-// logsOf are the logs of an instance's archive, or, of a server, those of a directory or an index file.
-func (a *app) logsOf(i *config.Instance, where, server string) (pitr.Logs, error) {
-	if where != "" {
-		return pitr.Directory(where, server)
-	}
-	out := pitr.Logs{From: "the archive of " + i.Name}
-	kept, err := archive.Open(a.dirs.BinlogArchive(i))
-	if err != nil {
-		return out, err
-	}
-	logs, err := kept.Logs()
-	if err != nil {
-		return out, err
-	}
-	if len(logs) == 0 {
-		return out, withHint{fmt.Errorf("there are no binary logs in the archive of %s: %w", i.Name, catalog.ErrNotFound),
-			"name the server's own with --binlogs DIR; holdstill binlog archive keeps them from now on"}
-	}
-	for _, l := range logs {
-		one := pitr.Log{Server: pitr.Identity(l.Server.UUID, l.Server.ID), Name: l.Name, Path: kept.Path(l), Size: l.Size}
-		if l.Gap != nil {
-			one.Gap = l.Gap.Reason
-		}
-		if l.Closed {
-			one.Index = one.Path + ".find"
-		}
-		out.All = append(out.All, one)
-	}
-	return out, nil
-}
-
-// printMoment tells of a restore that went on from its point.
-func (a *app) printMoment(r *restore.Result, m *pitr.Moment) error {
-	if a.json {
-		return a.printJSON(struct {
-			*restore.Result
-			Moment *pitr.Moment `json:"moment"`
-		}{r, m})
-	}
-	rows := [][2]string{{"moment", m.Wanted}, {"replayed", "nothing: it is the point's own moment"}}
-	if m.Last != nil {
-		rows[1][1] = fmt.Sprintf("%d transactions, %s, by %d workers (%s), in %.0f ms", m.Applied, humanize.IBytes(uint64(m.Bytes)), m.Workers, m.Mode, m.MS)
-		rows = append(rows, [2]string{"last", m.Last.String()})
-	}
-	next := "there is none in the logs"
-	if m.Next != nil {
-		next = m.Next.String()
-	}
-	rows = append(rows, [2]string{"next", next})
-	for _, p := range m.Skipped {
-		rows = append(rows, [2]string{"left out", p.String()})
-	}
-	if len(m.Near) > 1 {
-		rows = append(rows, [2]string{"same second", fmt.Sprintf("%d transactions or more, as wanted by their order in the log:", len(m.Near))})
-		for _, p := range m.Near {
-			rows = append(rows, [2]string{"", p.String()})
-		}
-	}
-	return a.printRestored("Restored point", r, rows...)
 }

@@ -16,12 +16,13 @@ import (
 
 // Log is one binary log that can be read here.
 type Log struct {
-	Server string // what tells one server from another: its UUID, or its id
-	Name   string // as on the server
-	Path   string // of a file that holds it
-	Size   int64  // bytes of it that count; they end with a whole event
-	Index  string // of a file that an index for questions about the log can be kept in; "": there is none
-	Gap    string // why it does not follow on the log before it; "": it does
+	Server string    // what tells one server from another: its UUID, or its id
+	Name   string    // as on the server
+	Path   string    // of a file that holds it
+	Size   int64     // bytes of it that count; they end with a whole event
+	Index  string    // of a file that an index for questions about the log can be kept in; "": there is none
+	Last   time.Time // of its last event, where it is known
+	Gap    string    // why it does not follow on the log before it; "": it does
 }
 
 // Logs are the logs of one server or of a topology, in their order.

@@ -7,6 +7,7 @@ type Refusal struct {
 	Text    string
 	Instead string // what can be reached
 	Missing bool   // the logs do not have what was named
+	why     string // without the target
 }
 
 func (r *Refusal) Error() string { return r.Text }
@@ -15,7 +16,8 @@ func (r *Refusal) Error() string { return r.Text }
 func (r *Refusal) Hint() string { return r.Instead }
 
 func (f *finder) refuse(format string, args ...any) *Refusal {
-	return &Refusal{Text: fmt.Sprintf("cannot go from point %s to %s: ", f.point.ID, f.target) + fmt.Sprintf(format, args...), Instead: f.reach()}
+	why := fmt.Sprintf(format, args...)
+	return &Refusal{Text: fmt.Sprintf("cannot go from point %s to %s: %s", f.point.ID, f.target, why), Instead: f.reach(), why: why}
 }
 
 // reach tells which moments can be had.

@@ -64,6 +64,7 @@ type replay struct {
 	dialect *dialect
 	relay   *relayFiles
 	asleep  []string // events, before
+	applied string   // gtid_slave_pos, before
 }
 
 func (r *replay) run(ctx context.Context) error {
@@ -89,6 +90,11 @@ func (r *replay) prepare(ctx context.Context) error {
 	var err error
 	if r.asleep, err = r.sleeping(ctx); err != nil {
 		return err
+	}
+	if r.job.Plan.Server.Product == database.MariaDB {
+		if r.applied, err = restore.Value(ctx, r.db, "SELECT @@GLOBAL.gtid_slave_pos"); err != nil {
+			return fmt.Errorf("cannot read the copy's replication position: %w", err)
+		}
 	}
 	if err := r.place(ctx); err != nil {
 		return err
@@ -253,7 +259,23 @@ func (r *replay) finish(ctx context.Context) error {
 	if err := r.exec(ctx, r.dialect.reset); err != nil {
 		return err
 	}
+	if err := r.putBackApplied(ctx); err != nil {
+		return err
+	}
 	return r.exec(ctx, fmt.Sprintf("SET GLOBAL server_id = %d", r.job.Plan.Request.Point.Server.ServerID))
+}
+
+// putBackApplied makes a MariaDB that was no replica be none: the applier has moved gtid_slave_pos. That of a replica is where its source's
+// transactions are in its log now, and stays.
+func (r *replay) putBackApplied(ctx context.Context) error {
+	if r.job.Plan.Server.Product != database.MariaDB || len(r.job.Plan.Request.Point.Sources) > 0 {
+		return nil
+	}
+	// the strict mode does not want a position behind the own log's; the next boot has it again
+	if err := r.exec(ctx, "SET GLOBAL gtid_strict_mode = OFF"); err != nil {
+		return err
+	}
+	return r.exec(ctx, "SET GLOBAL gtid_slave_pos = '"+r.applied+"'")
 }
 
 func (r *replay) exec(ctx context.Context, statement string) error {

@@ -233,7 +233,7 @@ func TestRefusals(t *testing.T) {
 		{2, "--mode must be", []string{"backup", "--mode", "lukewarm"}},
 		{2, "unknown flag", []string{"backup", "--warp"}},
 		{2, "unknown command", []string{"bakcup"}},
-		{2, "accepts 1 arg", []string{"restore"}},
+		{2, "name a point", []string{"restore"}},
 		{2, "--datadir", []string{"restore", "latest"}},
 		{4, "no restore point", []string{"points", "show", "nothing"}},
 		{4, "no restore point", []string{"restore", "latest~9", "--datadir", "/nowhere/x"}},
