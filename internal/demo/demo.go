@@ -1,5 +1,5 @@
-// Package demo plays Holdstill's whole story for real, on three local MariaDB servers: two restore points of live servers, and a new
-// replica made from one of them. It drives the holdstill program as a person on each node would, shows what it types and
+// Package demo plays Holdstill's whole story for real, on three local MariaDB servers: two restore points of live servers, a new
+// replica made from one of them, and a table that is dropped and comes back. It drives the holdstill program as a person on each node would, shows what it types and
 // what comes back, and fails as soon as anything fails. Everything is made through internal/lab, so it is gone whatever happens.
 package demo
 
@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) error {
 // play is the story.
 func (d *demo) play(ctx context.Context) error {
 	defer d.stopWriter()
-	d.line(d.heading.Sprint("Holdstill demo: three servers, two restore points, one new replica"))
+	d.line(d.heading.Sprint("Holdstill demo: three servers, two restore points, one new replica, one mistake"))
 	for _, scene := range []func(context.Context) error{
 		d.threeNodes,
 		d.setUpReplication,
@@ -97,6 +97,7 @@ func (d *demo) play(ctx context.Context) error {
 		d.hotPoint,
 		d.deployReplica,
 		d.compare,
+		d.mistake,
 		d.summarise,
 	} {
 		if err := scene(ctx); err != nil {
