@@ -48,7 +48,7 @@ type Request struct {
 	// Upgrade accepts a server of a newer series than the point's; it upgrades the copy when it boots.
 	Upgrade bool
 	// Onward goes on from the point; nil: the copy stays there.
-	Onward *Onward
+	Onward *Onward `json:"-"`
 	// InPlace puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.
 	InPlace bool
 }

@@ -129,7 +129,7 @@ func (j *journal) steps() []func() string {
 			return "procedure"
 		},
 		func() string {
-			j.do(fmt.Sprintf("BEGIN"), fmt.Sprintf("DELETE FROM keep WHERE id %% 11 = %d", r.IntN(11)), "INSERT INTO log (what) VALUES ('deleted')", "COMMIT")
+			j.do("BEGIN", fmt.Sprintf("DELETE FROM keep WHERE id %% 11 = %d", r.IntN(11)), "INSERT INTO log (what) VALUES ('deleted')", "COMMIT")
 			return "delete"
 		},
 		func() string { return j.statements() },
