@@ -9,6 +9,8 @@
 //	SEQ-NAME.json   its description (Log): written when its first events have arrived, and again now and then, and when it is closed
 //	SEQ-NAME.mark   while it is open: how many bytes are synced (8 bytes, big endian, and their CRC-32C)
 //
+// And the file until, with the time at which the archive was last seen to hold all that the server had.
+//
 // A log exists once it has a description; bytes without one are left of an archiver that was killed, and the next one removes them. What
 // the description of an open log says of its end is of the moment in which it was written; the rest is found by reading the events from
 // there on, up to the mark. Descriptions are replaced whole and synced, so a kill or a power cut at any moment leaves one or the other.

@@ -116,6 +116,7 @@ func (a *archiver) attempt(ctx context.Context) error {
 	if err := a.spool.sync(ctx); err != nil {
 		return err // nothing is compared with what could not be written
 	}
+	asked := time.Now()
 	source, conn, facts, err := a.choose(ctx)
 	if err != nil {
 		return err
@@ -134,7 +135,10 @@ func (a *archiver) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.follow(ctx, source, conn, facts, next)
+	if err = a.follow(ctx, source, conn, facts, next); errors.Is(err, errEnough) {
+		a.complete(asked)
+	}
+	return err
 }
 
 // choose takes the server that was followed, if it is reachable; after a time another one of the topology, in the order of the list.

@@ -80,12 +80,16 @@ func (f *follower) watch(ctx context.Context, conn *client.Conn) error {
 				return lasting{err}
 			}
 		case <-looks.C:
-			now := place{ours: f.place()}
+			now, asked := place{ours: f.place()}, time.Now()
 			end, err := endOf(conn, f.facts.server.Product)
 			if err != nil {
 				return err
 			}
-			if now.server = end; now == before && now.behind(f.spool.end()) {
+			now.server = end
+			switch behind := now.behind(f.spool.end()); {
+			case !behind:
+				f.complete(asked)
+			case now == before:
 				return fmt.Errorf("%w: it is at %s", errStands, end)
 			}
 			before = now

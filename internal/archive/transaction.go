@@ -37,7 +37,7 @@ func (h *history) event(head header, body []byte) error {
 
 func (h *history) statement(text string) {
 	switch {
-	case text == "BEGIN" || strings.HasPrefix(text, "XA START"):
+	case text == "BEGIN" || strings.HasPrefix(text, "XA START") || strings.HasSuffix(text, "START TRANSACTION"): // the last: CREATE TABLE .. SELECT of MySQL
 		h.inside = true
 	case !h.inside || text == "COMMIT" || text == "ROLLBACK" || strings.HasPrefix(text, "XA COMMIT") || strings.HasPrefix(text, "XA ROLLBACK"):
 		h.end()

@@ -72,11 +72,13 @@ func (f *findFlags) question() (*binlog.Question, error) {
 		return nil, usagef("--rows and --limit are numbers of rows and answers, not %d and %d", f.rows, f.limit)
 	}
 	var err error
-	for text, into := range map[string]*time.Time{f.since: &q.Since, f.until: &q.Until} {
-		if text == "" {
-			continue
+	if f.since != "" {
+		if q.Since, err = parseTime(f.since); err != nil {
+			return nil, err
 		}
-		if *into, err = parseTime(text); err != nil {
+	}
+	if f.until != "" {
+		if q.Until, err = parseTime(f.until); err != nil {
 			return nil, err
 		}
 	}

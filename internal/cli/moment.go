@@ -107,6 +107,7 @@ func (a *app) logsOf(i *config.Instance, where, server string) (pitr.Logs, error
 		return out, withHint{fmt.Errorf("there are no binary logs in the archive of %s: %w", i.Name, catalog.ErrNotFound),
 			"name the server's own with --binlogs DIR; holdstill binlog archive keeps them from now on"}
 	}
+	out.Until = kept.Until()
 	for _, l := range logs {
 		one := pitr.Log{Server: pitr.Identity(l.Server.UUID, l.Server.ID), Name: l.Name, Path: kept.Path(l), Size: l.Size, Last: l.Last}
 		if l.Gap != nil {

@@ -18,7 +18,7 @@ import (
 // Directory lists the binary logs of a server from its own files: index is the file that lists them, or the directory that holds exactly one
 // such file. The server may be running.
 func Directory(index, server string) (Logs, error) {
-	out := Logs{From: index, Until: time.Now()}
+	out := Logs{From: index, Until: time.Now().Add(-time.Second)} // what was committed then is in the files by now
 	if info, err := os.Stat(index); err != nil {
 		return out, fmt.Errorf("cannot read binary logs: %w", err)
 	} else if info.IsDir() {

@@ -115,30 +115,33 @@ func (f *finder) follow(start start) error {
 	return nil
 }
 
-// gap tells why there may be transactions between the logs that were walked and the next one; "": there are none. What was executed before a log,
-// by its own word, decides where it is known; else that each log names the one that follows.
+// gap tells why there may be transactions between the logs that were walked and the next one; "": there are none, by what the log says was executed
+// before it, and by the name of the one that follows, which each log has.
 func (f *finder) gap(l Log) string {
 	h, err := f.head(l)
 	switch {
 	case err != nil:
 		return err.Error()
-	case h.executed != nil && f.seen.Known():
-		if !f.seen.Has(h.executed) {
-			return fmt.Sprintf("%s was executed before it, and is not all in the logs until there", h.executed)
-		}
-		return ""
 	case l.Gap != "":
 		return l.Gap
+	case h.executed != nil && !f.seen.Has(h.executed):
+		return fmt.Sprintf("%s was executed before it, and is not all in the logs until there", h.executed)
+	case h.executed != nil && h.executed.Empty() && f.seen.Known():
+		return "the server's logs were reset"
 	case f.next != "" && f.next != l.Name && !f.overlap:
 		return "the log before it is followed by " + f.next
 	}
 	return ""
 }
 
-// bridged tells whether a log has nothing before it that is not executed.
-func (f *finder) bridged(l Log) bool {
+// joins tells whether the way can begin with a log of another server than the point's: one that was begun before the point and has nothing before it
+// that the point lacks, or one that goes on exactly from the point. After a reset GTIDs say nothing, hence the time.
+func (f *finder) joins(l Log) bool {
 	h, err := f.head(l)
-	return err == nil && h.executed != nil && f.way.Executed.Known() && f.way.Executed.Has(h.executed)
+	if err != nil || h.executed == nil || !f.way.Executed.Has(h.executed) {
+		return false
+	}
+	return f.before(h) || h.executed.Has(f.way.Executed)
 }
 
 // walk reads one log, of which all before from is in the point.
@@ -209,6 +212,9 @@ type start struct {
 // point lacks.
 func (f *finder) start() (start, error) {
 	at := f.point.Position
+	if f.point.Consistency != catalog.Application {
+		return start{}, f.refuse("the point is only %s-consistent, so that nobody knows exactly which transactions it has", f.point.Consistency)
+	}
 	if at.File == "" {
 		return start{}, f.refuse("the server wrote no binary log when the point was taken")
 	}
@@ -227,7 +233,7 @@ func (f *finder) start() (start, error) {
 	}
 	f.overlap = true
 	for i := len(f.logs.All) - 1; i >= 0; i-- {
-		if f.bridged(f.logs.All[i]) {
+		if f.joins(f.logs.All[i]) {
 			return start{i, 0}, nil
 		}
 	}
@@ -237,8 +243,11 @@ func (f *finder) start() (start, error) {
 // fits tells a log from another one of the same name and server that was begun after the point, after a reset.
 func (f *finder) fits(l Log) bool {
 	h, err := f.head(l)
-	return err == nil && !h.begun.After(f.point.TakenAt.Add(time.Second))
+	return err == nil && f.before(h)
 }
+
+// before tells whether a log was begun before the point was taken; it tells its time in seconds.
+func (f *finder) before(h head) bool { return !h.begun.After(f.point.TakenAt.Add(time.Second)) }
 
 // Identity tells one server from another: by its UUID where it has one, else by its id.
 func Identity(uuid string, id uint32) string {

@@ -41,7 +41,7 @@ func Onward(way *Way, deps restore.Deps, moment *Moment) *restore.Onward {
 		return nil
 	}
 	return &restore.Onward{
-		Args: commonArgs,
+		Args: bootArgs,
 		Do: func(ctx context.Context, j *restore.Job, db *sql.DB) error {
 			r := &replay{way: way, job: j, db: db, deps: deps, moment: moment}
 			begun := time.Now()
@@ -73,6 +73,9 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	r.deps.Stage("replay", "replaying %d transactions (%s) until %s", r.way.Applied, humanize.IBytes(uint64(r.way.Bytes)), r.way.Target)
+	if err := r.stands(ctx); err != nil {
+		return err
+	}
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
@@ -83,6 +86,22 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(r.verify(ctx), r.tellSleeping(ctx))
+}
+
+// stands makes sure that the copy has nothing beyond its point: that would be applied twice.
+func (r *replay) stands(ctx context.Context) error {
+	want := r.job.Plan.Request.Point.Position.GTID
+	if want == "" {
+		return nil // by its binary log the restore has compared it
+	}
+	have, same, err := restore.CompareGTID(ctx, r.db, r.job.Plan.Server.Product, want)
+	if err != nil {
+		return fmt.Errorf("cannot read the copy's GTID position: %w", err)
+	}
+	if !same {
+		return fmt.Errorf("cannot replay: the copy stands at GTID position %q, and the point at %q", have, want)
+	}
+	return nil
 }
 
 // prepare makes the relay logs and a channel that reads them.

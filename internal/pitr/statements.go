@@ -20,15 +20,15 @@ type dialect struct {
 	stop     string
 	status   string
 	reset    string
-	args     []string
 	mode     string // of what runs in parallel
 }
 
-// common options of the boot that replays. What is not known by a server is ignored by it ("loose"). Nothing is lost if the machine goes down: the
+// bootArgs are options of the boot that replays. What is not known by a server is ignored by it ("loose"). Nothing is lost if the machine goes down: the
 // restore is taken back and done again, so the commits need not be synced; the shutdown at the end syncs all.
-var commonArgs = []string{
+var bootArgs = []string{
 	"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--relay-log-recovery=OFF", "--loose-slave-skip-errors=OFF", "--loose-replica-skip-errors=OFF",
 	"--loose-log-slave-updates=ON", "--loose-log-replica-updates=ON",
+	"--loose-master-info-repository=TABLE", "--loose-relay-log-info-repository=TABLE", // else MySQL 5.7 has no channels with names
 }
 
 func dialectOf(p restore.Program, stated bool) (*dialect, error) {
@@ -59,7 +59,6 @@ func mysqlDialect(source, replica, variable, change string) *dialect {
 		mode:   "logical clock",
 		status: "SHOW " + replica + " STATUS" + of,
 		reset:  "RESET " + replica + " ALL" + of,
-		args:   append([]string{"--loose-master-info-repository=TABLE", "--loose-relay-log-info-repository=TABLE"}, commonArgs...),
 	}
 }
 
@@ -79,7 +78,6 @@ func mariadbDialect(stated bool) *dialect {
 		stop:     "STOP SLAVE " + name + " SQL_THREAD",
 		status:   "SHOW SLAVE " + name + " STATUS",
 		reset:    "RESET SLAVE " + name + " ALL",
-		args:     commonArgs,
 	}
 	for _, what := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table"} {
 		d.filters = append(d.filters, "SET GLOBAL "+channel+".replicate_"+what+" = ''")

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdstill/holdstill/internal/lab"
+	"github.com/holdstill/holdstill/internal/lab/labtest"
+	"github.com/holdstill/holdstill/internal/pitr"
+	"github.com/holdstill/holdstill/internal/restore"
+)
+
+// TestMomentsFromTheArchive goes to moments with what the archive holds, without naming a point: before a mistake that was found by its table, to a
+// time in which nothing happened, past a transaction that is left out, and up to one that cannot be applied.
+func TestMomentsFromTheArchive(t *testing.T) {
+	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
+		s := open(t, build, onBtrfs)
+		j := newJournal(t, build, s.server.Socket, 4)
+		j.at = func() (string, int64) { return binlogEnd(t, s.server.Socket) }
+		s.backup()
+		j.steps()[0]()
+		before := *j.note("insert")
+		s.holdstill("binlog", "archive", "--once").want(t, 0)
+		j.do("DROP TABLE plain")
+		dropped := *j.note("drop")
+		time.Sleep(10 * time.Millisecond)
+		quiet := time.Now()
+		s.holdstill("binlog", "archive", "--once").want(t, 0)
+
+		found := s.find("--table", "truth.plain", "--kind", "drop")
+		if len(found) != 1 || found[0].GTID != dropped.gtid || !strings.Contains(found[0].Restore, dropped.gtid+" --before") {
+			t.Errorf("what was dropped by %s: %+v", dropped.gtid, found)
+		}
+		if again := s.find("--table", "truth.plain", "--kind", "ddl"); len(again) < 2 { // by the index
+			t.Errorf("definitions of truth.plain: %+v", again)
+		}
+		s.holdstill("binlog", "find", "--table", "truth.nothing").want(t, 4)
+		contains(t, s.holdstill("points", "show", "latest").want(t, 0).stdout, "recoverable")
+
+		s.holds(t, before, "--until-gtid", dropped.gtid, "--before")
+		s.holds(t, dropped, "--until-time", quiet.Format(time.RFC3339Nano))
+
+		j.do("CREATE TABLE extra (id INT PRIMARY KEY)")
+		made := *j.note("create")
+		j.do("INSERT INTO extra VALUES (1)")
+		last := *j.note("insert")
+		s.holdstill("binlog", "archive", "--once").want(t, 0)
+		s.holds(t, before, "--until-gtid", made.gtid, "--before", "--skip-gtid", dropped.gtid)
+		o := s.restoreWithout(t, filepath.Join(s.volume.Dir, "stops"), "--until-gtid", last.gtid, "--skip-gtid", made.gtid).want(t, 1)
+		contains(t, o.stderr, "the replay stopped", "extra", "hint")
+		if _, err := os.Lstat(filepath.Join(s.volume.Dir, "stops")); err == nil {
+			t.Error("a replay that stopped left its data directory")
+		}
+	})
+}
+
+// foundThere is what binlog find tells.
+type foundThere struct {
+	GTID    string `json:"gtid"`
+	Restore string `json:"restore"`
+}
+
+func (s *shop) find(args ...string) (all []foundThere) {
+	s.t.Helper()
+	o := s.holdstill(append([]string{"--json", "binlog", "find"}, args...)...).want(s.t, 0)
+	check(s.t, json.Unmarshal([]byte(o.stdout), &all))
+	return all
+}
+
+// restoreWithout restores without naming a point.
+func (s *shop) restoreWithout(t *testing.T, target string, args ...string) outcome {
+	t.Helper()
+	return s.holdstill(append([]string{"restore", "--datadir", target}, args...)...)
+}
+
+// holds restores to a moment, and wants the content to be that of then.
+func (s *shop) holds(t *testing.T, m moment, args ...string) {
+	t.Helper()
+	target := filepath.Join(s.volume.Dir, "then")
+	o := s.restoreWithout(t, target, append([]string{"--json", "--start"}, args...)...).want(t, 0)
+	var r struct {
+		restore.Result
+		Moment pitr.Moment `json:"moment"`
+	}
+	check(t, json.Unmarshal([]byte(o.stdout), &r))
+	check(t, s.lab.Adopt(r.PID))
+	db := root(t, r.Socket)
+	got := fingerprint(t, db)
+	check(t, db.Close())
+	stop(t, &r.Result)
+	if got != m.print {
+		t.Errorf("%v: not the content of then (%s)\nis  %s\nwas %s\nlast %v", args, m.what, got, m.print, r.Moment.Last)
+	}
+	check(t, os.RemoveAll(target))
+	check(t, os.RemoveAll(target+".conf"))
+}
