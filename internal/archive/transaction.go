@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 
@@ -30,6 +31,10 @@ func (h *history) event(head header, body []byte) error {
 			h.end()
 		}
 	case replication.QUERY_EVENT:
+		if bytes.HasSuffix(body, []byte("START TRANSACTION")) { // a CREATE TABLE .. SELECT of MySQL 8.0.21 or newer: rows and a commit follow
+			h.inside = true
+			return nil
+		}
 		h.statement(statementOf(body))
 	}
 	return nil
@@ -37,7 +42,7 @@ func (h *history) event(head header, body []byte) error {
 
 func (h *history) statement(text string) {
 	switch {
-	case text == "BEGIN" || strings.HasPrefix(text, "XA START") || strings.HasSuffix(text, "START TRANSACTION"): // the last: CREATE TABLE .. SELECT of MySQL
+	case text == "BEGIN" || strings.HasPrefix(text, "XA START"):
 		h.inside = true
 	case !h.inside || text == "COMMIT" || text == "ROLLBACK" || strings.HasPrefix(text, "XA COMMIT") || strings.HasPrefix(text, "XA ROLLBACK"):
 		h.end()

@@ -79,6 +79,7 @@ func Scan(r io.Reader, fn func(Event) error) error {
 	if err != nil {
 		return &DamagedError{0, fmt.Errorf("no binary log: %w", err)}
 	}
+	counted := &counter{r: buffered, n: Start}
 	parser := replication.NewBinlogParser()
 	parser.SetRawMode(true) // decodes nothing but the format and where the next file is
 	parser.SetVerifyChecksum(true)
@@ -101,7 +102,7 @@ func Scan(r io.Reader, fn func(Event) error) error {
 		return failed
 	}
 	for {
-		done, err := parser.ParseSingleEvent(buffered, each)
+		done, err := parser.ParseSingleEvent(counted, each)
 		switch {
 		case errors.Is(failed, ErrStop):
 			return nil
@@ -109,8 +110,22 @@ func Scan(r io.Reader, fn func(Event) error) error {
 			return failed
 		case err != nil:
 			return &DamagedError{at, err}
+		case done && counted.n != at: // the library takes a part of a header for the end
+			return &DamagedError{at, io.ErrUnexpectedEOF}
 		case done:
 			return nil
 		}
 	}
+}
+
+// counter counts what is read.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }

@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +123,9 @@ func (g *Grouper) ends(e Event) (bool, error) {
 	return false, nil
 }
 
+// notRows begin statements inside a transaction that change no rows; CREATE is that of a CREATE TABLE .. SELECT of MariaDB.
+var notRows = []string{"SAVEPOINT", "ROLLBACK TO", "XA END", "CREATE"}
+
 // statement tells whether a statement ends the open transaction.
 func (g *Grouper) statement(text string) bool {
 	switch {
@@ -131,7 +135,7 @@ func (g *Grouper) statement(text string) bool {
 		return false
 	case text == "COMMIT", text == "ROLLBACK", strings.HasPrefix(text, "XA COMMIT"), strings.HasPrefix(text, "XA ROLLBACK"):
 		return true
-	case g.explicit && !strings.HasPrefix(text, "SAVEPOINT") && !strings.HasPrefix(text, "ROLLBACK TO") && !strings.HasPrefix(text, "XA END"):
+	case g.explicit && !slices.ContainsFunc(notRows, func(begin string) bool { return strings.HasPrefix(text, begin) }):
 		g.now.Stated = true
 	}
 	return !g.explicit
