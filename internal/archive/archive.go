@@ -7,6 +7,7 @@
 //
 //	SEQ-NAME        the bytes of the log, magic number included, in clear
 //	SEQ-NAME.json   its description (Log): written when its first events have arrived, and again now and then, and when it is closed
+//	SEQ-NAME.find   an index for questions about a closed log, made by the first one (internal/binlog)
 //	SEQ-NAME.mark   while it is open: how many bytes are synced (8 bytes, big endian, and their CRC-32C)
 //
 // And the file until, with the time at which the archive was last seen to hold all that the server had.
@@ -49,6 +50,9 @@ func Open(dir string) (*Archive, error) {
 	}
 	return &Archive{dir: dir}, nil
 }
+
+// IndexSuffix ends the name of a file beside a log that an index for questions about it can be kept in.
+const IndexSuffix = ".find"
 
 // Path is where a log's bytes are: a binary log file, in clear. Only the first Size bytes of it count.
 func (a *Archive) Path(l Log) string { return filepath.Join(a.dir, fileName(l.Seq, l.Name)) }

@@ -135,7 +135,8 @@ func (a *archiver) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	if err = a.follow(ctx, source, conn, facts, next); errors.Is(err, errEnough) {
+	err = a.follow(ctx, source, conn, facts, next)
+	if errors.Is(err, errEnough) && a.spool.sync(ctx) == nil {
 		a.complete(asked)
 	}
 	return err

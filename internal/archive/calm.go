@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
@@ -12,7 +13,9 @@ import (
 // leaves out deadlines that differ little, which the library sets for each. That is half of an archiver's CPU time.
 type calm struct {
 	net.Conn
-	read     time.Time // when the last read ended that did not fill its buffer; zero: it did
+	read time.Time // when the last read ended that did not fill its buffer; zero: it did
+
+	mu       sync.Mutex // the library sets deadlines from two goroutines
 	deadline time.Time
 }
 
@@ -45,6 +48,8 @@ func (c *calm) Read(b []byte) (int, error) {
 
 // SetReadDeadline keeps one that is a little earlier than what is wanted. One that is to end a read at once is always set.
 func (c *calm) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if later := t.Sub(c.deadline); !c.deadline.IsZero() && later >= 0 && later < little {
 		return nil
 	}

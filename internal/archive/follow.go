@@ -88,6 +88,9 @@ func (f *follower) watch(ctx context.Context, conn *client.Conn) error {
 			now.server = end
 			switch behind := now.behind(f.spool.end()); {
 			case !behind:
+				if err := f.spool.sync(ctx); err != nil {
+					return lasting{err}
+				}
 				f.complete(asked)
 			case now == before:
 				return fmt.Errorf("%w: it is at %s", errStands, end)

@@ -22,11 +22,11 @@ func sweep(dir string, described []string) error {
 	}
 	for _, f := range found {
 		name := f.Name()
-		base := strings.TrimSuffix(name, markSuffix)
+		base := strings.TrimSuffix(strings.TrimSuffix(name, markSuffix), IndexSuffix)
 		switch {
 		case f.IsDir() || strings.HasSuffix(name, entrySuffix) && !strings.HasPrefix(name, "."):
 			continue
-		case strings.HasPrefix(name, ".") && strings.Contains(name, entrySuffix):
+		case strings.HasPrefix(name, ".") && (strings.Contains(name, entrySuffix) || strings.Contains(name, IndexSuffix) || strings.HasPrefix(name, "."+untilFile)):
 		case !logFileName.MatchString(name) || slices.Contains(described, base+entrySuffix):
 			continue
 		}

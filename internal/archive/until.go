@@ -12,9 +12,10 @@ import (
 // was not there. After a power cut it may be older than the truth, or empty, which says nothing.
 const untilFile = "until"
 
-// complete notes that the archive ended where the server did when that was asked for.
-func (a *archiver) complete(at time.Time) {
-	text := []byte(at.UTC().Format(time.RFC3339Nano) + "\n")
+// complete notes that the archive ended, synced, where the server did when that was asked for. A transaction has its time before it is in the log,
+// and MariaDB tells seconds: hence the margin.
+func (a *archiver) complete(asked time.Time) {
+	text := []byte(asked.Add(-time.Second).UTC().Format(time.RFC3339Nano) + "\n")
 	if err := renameio.WriteFile(filepath.Join(a.Dir, untilFile), text, 0o600); err != nil {
 		a.Log.Debug("the time until which the archive is complete cannot be noted: "+err.Error(), "instance", a.Instance)
 	}

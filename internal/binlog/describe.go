@@ -56,8 +56,8 @@ func (d *Detail) Rows() (n int) {
 	return n
 }
 
-// textMax is how much of a statement is kept, in bytes.
-const textMax = 400
+// textMax is how much of a statement is kept, in bytes, and statedMax how many of a transaction.
+const textMax, statedMax = 4096, 1000
 
 // Describe calls fn for each transaction of a file, with what it does. The detail is the caller's to keep.
 func Describe(r io.Reader, fn func(Detail) error) error {
@@ -147,6 +147,7 @@ func (d *describer) rows(e *replication.RowsEvent) {
 
 // statement notes a statement, but for those that only frame others.
 func (d *describer) statement(database, text string) {
+	text = uncommented(text)
 	words := strings.Fields(strings.ToUpper(text[:min(len(text), 200)]))
 	if len(words) == 0 {
 		return
@@ -162,5 +163,22 @@ func (d *describer) statement(database, text string) {
 	case "CREATE", "ALTER", "RENAME", "GRANT", "REVOKE", "SET", "ANALYZE", "OPTIMIZE", "REPAIR", "FLUSH":
 		kind = DDL
 	}
-	d.now.Statements = append(d.now.Statements, Stated{database, kind, text[:min(len(text), textMax)]})
+	if len(d.now.Statements) < statedMax {
+		d.now.Statements = append(d.now.Statements, Stated{database, kind, text[:min(len(text), textMax)]})
+	}
+}
+
+// uncommented leaves out the comments that clients put before a statement.
+func uncommented(text string) string {
+	for {
+		text = strings.TrimSpace(text)
+		if !strings.HasPrefix(text, "/*") || strings.HasPrefix(text, "/*!") {
+			return text
+		}
+		_, rest, ended := strings.Cut(text, "*/")
+		if !ended {
+			return text
+		}
+		text = rest
+	}
 }

@@ -41,18 +41,17 @@ func ParseGTIDs(mariadb bool, text string) (*GTIDs, error) {
 		return out, nil
 	}
 	for one := range strings.SplitSeq(text, ",") {
-		g, err := parseMaria(one)
+		g, err := ParseMariaGTID(one)
 		if err != nil {
 			return nil, err
 		}
-		if g.Sequence >= out.domains[g.Domain].Sequence {
-			out.domains[g.Domain] = g
-		}
+		out.domains[g.Domain] = g // a Gtid_list has one of each server, the last one last
 	}
 	return out, nil
 }
 
-func parseMaria(text string) (MariaGTID, error) {
+// ParseMariaGTID reads one.
+func ParseMariaGTID(text string) (MariaGTID, error) {
 	parts := strings.Split(text, "-")
 	if len(parts) == 3 {
 		domain, err1 := strconv.ParseUint(parts[0], 10, 32)
@@ -73,7 +72,7 @@ func (g *GTIDs) Add(gtid string) error {
 	if g.set != nil {
 		return g.set.Update(gtid)
 	}
-	one, err := parseMaria(gtid)
+	one, err := ParseMariaGTID(gtid)
 	if err == nil {
 		g.domains[one.Domain] = one
 	}
@@ -93,6 +92,30 @@ func (g *GTIDs) Has(other *GTIDs) bool {
 	return true
 }
 
+// HasAny tells whether any transaction that other names is in the set.
+func (g *GTIDs) HasAny(other *GTIDs) bool {
+	if g.set == nil {
+		for domain, o := range other.domains {
+			if g.domains[domain].Sequence >= o.Sequence {
+				return true
+			}
+		}
+		return false
+	}
+	for server, tags := range *other.set {
+		for tag, wanted := range tags {
+			for _, w := range wanted {
+				for _, have := range (*g.set)[server][tag] {
+					if w.Start < have.Stop && have.Start < w.Stop {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
 // HasOne tells whether a transaction is in the set; an empty GTID is in none.
 func (g *GTIDs) HasOne(gtid string) bool {
 	if gtid == "" {
@@ -107,7 +130,7 @@ func (g *GTIDs) Names(gtid string) bool {
 	if g.set != nil {
 		return g.HasOne(gtid)
 	}
-	one, err := parseMaria(gtid)
+	one, err := ParseMariaGTID(gtid)
 	return err == nil && g.domains[one.Domain] == one
 }
 

@@ -34,6 +34,7 @@ func TestGTIDs(t *testing.T) {
 		{true, "0-1-100", "5-1-1", false, false},
 		{true, "0-1-10,0-2-20", "0-2-20", true, true}, // as Gtid_list has them
 		{true, "0-1-10,0-2-20", "0-1-11", true, false},
+		{true, "0-1-100,0-2-90", "0-1-95", false, false}, // the last of the domain is 0-2-90
 	} {
 		g := set(t, c.mariadb, c.have)
 		if g.HasOne(c.one) != c.has || g.Names(c.one) != c.names {
@@ -51,6 +52,10 @@ func TestGTIDs(t *testing.T) {
 		if g, err := ParseGTIDs(bad.mariadb, bad.text); err == nil {
 			t.Errorf("%q is taken for %s", bad.text, g)
 		}
+	}
+	if !set(t, false, uuid+":3-5").HasAny(set(t, false, uuid+":5-9")) || set(t, false, uuid+":3-5").HasAny(set(t, false, uuid+":6,"+other+":3")) ||
+		!set(t, true, "0-1-7,1-1-3").HasAny(set(t, true, "0-1-9,1-1-2")) || set(t, true, "0-1-7").HasAny(set(t, true, "0-1-8,4-1-1")) {
+		t.Error("whether two sets have something in common")
 	}
 	if !set(t, true, "").Empty() || !set(t, false, "").Empty() {
 		t.Error("the empty set is not empty")

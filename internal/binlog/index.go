@@ -20,19 +20,13 @@ const indexVersion = 1
 
 // Block is a part of a log: some whole transactions.
 type Block struct {
-	From   int64                `json:"from"`
-	To     int64                `json:"to"`
-	First  time.Time            `json:"first"` // the earliest commit
-	Last   time.Time            `json:"last"`  // the latest
-	Tables map[string]TableBits `json:"tables,omitempty"`
-	Stated []Kind               `json:"stated,omitempty"` // kinds of statements; which tables they are about only their texts tell
-	Most   int                  `json:"most"`             // rows of one transaction
-}
-
-// TableBits is what a block does to a table.
-type TableBits struct {
-	Kinds []Kind `json:"kinds"`
-	Most  int    `json:"most"` // rows of one transaction
+	From   int64             `json:"from"`
+	To     int64             `json:"to"`
+	First  time.Time         `json:"first"`            // the earliest commit
+	Last   time.Time         `json:"last"`             // the latest
+	Tables map[string][]Kind `json:"tables,omitempty"` // what is done to them by rows
+	Stated []Kind            `json:"stated,omitempty"` // kinds of statements; which tables they are about only their texts tell
+	Most   int               `json:"most"`             // rows of one transaction
 }
 
 // blockSize is how long a block is at least, in bytes. A transaction is never cut.
@@ -47,7 +41,7 @@ func MakeIndex(r io.Reader, size int64) (*Index, error) {
 		}
 		n := len(out.Blocks)
 		if n == 0 || out.Blocks[n-1].To-out.Blocks[n-1].From >= blockSize || out.Blocks[n-1].To != d.Start {
-			out.Blocks = append(out.Blocks, Block{From: d.Start, First: d.Time, Last: d.Time, Tables: map[string]TableBits{}})
+			out.Blocks = append(out.Blocks, Block{From: d.Start, First: d.Time, Last: d.Time, Tables: map[string][]Kind{}})
 			n++
 		}
 		out.Blocks[n-1].add(d)
@@ -64,9 +58,7 @@ func (b *Block) add(d Detail) {
 	b.First, b.Last = earlier(b.First, d.Time), later(b.Last, d.Time)
 	b.Most = max(b.Most, d.Rows())
 	for _, deed := range d.Deeds {
-		t := b.Tables[deed.Table]
-		t.Kinds, t.Most = with(t.Kinds, deed.Kind), max(t.Most, deed.Rows)
-		b.Tables[deed.Table] = t
+		b.Tables[deed.Table] = with(b.Tables[deed.Table], deed.Kind)
 	}
 	for _, s := range d.Statements {
 		b.Stated = with(b.Stated, s.Kind)

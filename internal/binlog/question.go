@@ -40,7 +40,7 @@ func (q *Question) may(b Block) bool {
 		return false
 	}
 	for name, t := range b.Tables {
-		if q.table(name) && slices.ContainsFunc(t.Kinds, q.kind) && (q.Rows == 0 || t.Most > q.Rows || q.Database == "") {
+		if q.table(name) && slices.ContainsFunc(t, q.kind) {
 			return true
 		}
 	}
@@ -71,6 +71,9 @@ func (q *Question) Answers(d *Detail) bool {
 	return touched || slices.ContainsFunc(d.Statements, q.stated)
 }
 
+// dropsDatabase is a statement that drops all tables of a database.
+var dropsDatabase = regexp.MustCompile("(?i)^DROP\\s+(?:DATABASE|SCHEMA)\\s+(?:IF\\s+EXISTS\\s+)?`?([^`\\s]+)`?")
+
 // stated tells whether a statement is one that is asked for: of its tables only its text tells, where a name may also be something else's.
 func (q *Question) stated(s Stated) bool {
 	if !q.kind(s.Kind) {
@@ -85,6 +88,9 @@ func (q *Question) stated(s Stated) bool {
 			name = q.Database
 		}
 		q.names = regexp.MustCompile("(?i)(^|[^a-z0-9_$])" + regexp.QuoteMeta(name) + "($|[^a-z0-9_$])")
+	}
+	if dropsDatabase.MatchString(s.Text) && strings.EqualFold(dropsDatabase.FindStringSubmatch(s.Text)[1], q.Database) {
+		return true
 	}
 	inside := strings.EqualFold(s.Database, q.Database)
 	if q.Table == "" && inside {

@@ -14,7 +14,7 @@ import (
 type Transaction struct {
 	Start int64     `json:"start"` // offset of its first event
 	End   int64     `json:"end"`   // offset after its last
-	Time  time.Time `json:"time"`  // of the commit, on the server where it was made; in microseconds from MySQL 8.0 on, in seconds elsewhere
+	Time  time.Time `json:"time"`  // of the commit, on the server where it was made: from MySQL 8.0 on in microseconds; elsewhere in seconds, of when the statement began that committed
 	GTID  string    `json:"gtid,omitempty"`
 	// ServerID is the server where it was made.
 	ServerID uint32 `json:"server_id"`
@@ -40,6 +40,9 @@ func (g *Grouper) Add(e Event) (*Transaction, error) {
 		replication.IGNORABLE_EVENT, replication.HEARTBEAT_EVENT, replication.HEARTBEAT_LOG_EVENT_V2, replication.VIEW_CHANGE_EVENT:
 		return nil, nil // of the file
 	case replication.GTID_EVENT, replication.ANONYMOUS_GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.MARIADB_GTID_EVENT:
+		if g.open {
+			return nil, &DamagedError{e.Start, fmt.Errorf("a transaction begins, and that at %d has not ended", g.now.Start)}
+		}
 		g.begin(e)
 		return nil, g.identify(e)
 	}

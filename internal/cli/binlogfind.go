@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -111,36 +112,49 @@ func (a *app) runBinlogFind(ctx context.Context, f *findFlags, args []string) er
 		return err
 	}
 	all := []found{}
+	var unread error
 	for _, l := range logs.All {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := a.search(l, q, func(d binlog.Detail) {
-			all = append(all, found{File: l.Name, Detail: d, Restore: restoreBefore(i.Name, l.Name, d)})
+			all = append(all, found{File: l.Name, Detail: d, Restore: restoreBefore(i.Name, f.logs, l.Name, d)})
 			if len(all) > 2*f.limit {
 				all = slices.Delete(all, 0, len(all)-f.limit)
 			}
 		}); err != nil {
-			return fmt.Errorf("cannot search %s: %w", l.Path, err)
+			a.log.Error(fmt.Sprintf("cannot search the whole of %s: %v", l.Path, err))
+			unread = errors.Join(unread, fmt.Errorf("%s: %w", l.Path, err))
 		}
 	}
 	all = all[max(0, len(all)-f.limit):]
 	if a.json {
-		return a.printJSON(all)
+		return errors.Join(a.printJSON(all), besideThe(unread))
 	}
 	if len(all) == 0 {
 		return fmt.Errorf("no such transaction in %s, %d logs: %w", logs.From, len(logs.All), catalog.ErrNotFound)
 	}
-	return a.printFound(all)
+	return errors.Join(a.printFound(all), unread)
+}
+
+// besideThe makes an error one that is told beside a document that was printed; nil stays nil.
+func besideThe(err error) error {
+	if err == nil {
+		return nil
+	}
+	return besides{err}
 }
 
 // restoreBefore is the command that goes to the state just before a transaction.
-func restoreBefore(instance, file string, d binlog.Detail) string {
+func restoreBefore(instance, logs, file string, d binlog.Detail) string {
 	until := fmt.Sprintf("--until-position %s:%d", file, d.Start)
 	if d.GTID != "" {
 		until = "--until-gtid " + d.GTID + " --before"
 	}
-	return "holdstill restore latest --instance " + instance + " --datadir DIR --start " + until
+	if logs != "" {
+		until += " --binlogs " + logs
+	}
+	return "holdstill restore --instance " + instance + " --datadir DIR --start " + until
 }
 
 // search asks one log, by its index.
@@ -195,7 +209,7 @@ func (a *app) printFound(all []found) error {
 			t.row(string(deed.Kind), fmt.Sprintf("%s, %d rows", printable(deed.Table), deed.Rows))
 		}
 		for _, s := range one.Statements {
-			t.row(string(s.Kind), printable(s.Text))
+			t.row(string(s.Kind), printable(s.Text[:min(len(s.Text), 200)]))
 		}
 		t.flush()
 	}

@@ -114,7 +114,7 @@ func (a *app) logsOf(i *config.Instance, where, server string) (pitr.Logs, error
 			one.Gap = l.Gap.Reason
 		}
 		if l.Closed {
-			one.Index = one.Path + ".find"
+			one.Index = one.Path + archive.IndexSuffix
 		}
 		out.All = append(out.All, one)
 	}

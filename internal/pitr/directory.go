@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 // Directory lists the binary logs of a server from its own files: index is the file that lists them, or the directory that holds exactly one
 // such file. The server may be running.
 func Directory(index, server string) (Logs, error) {
-	out := Logs{From: index, Until: time.Now().Add(-time.Second)} // what was committed then is in the files by now
+	out := Logs{From: index}
+	now := time.Now()
 	if info, err := os.Stat(index); err != nil {
 		return out, fmt.Errorf("cannot read binary logs: %w", err)
 	} else if info.IsDir() {
@@ -30,18 +32,62 @@ func Directory(index, server string) (Logs, error) {
 	if err != nil {
 		return out, fmt.Errorf("cannot read the list of binary logs: %w", err)
 	}
-	for _, line := range strings.Fields(string(list)) {
+	lines := strings.Fields(string(list))
+	for i, line := range lines {
 		path := line
 		if !filepath.IsAbs(path) || !exists(path) {
 			path = filepath.Join(filepath.Dir(index), filepath.Base(line)) // relative to the data directory, or moved with the index
 		}
-		size, err := wholeEvents(path)
+		l, err := listedLog(path, server, i == len(lines)-1)
 		if err != nil {
 			return out, fmt.Errorf("cannot read the binary log %s: %w", line, err)
 		}
-		out.All = append(out.All, Log{Server: server, Name: filepath.Base(line), Path: path, Size: size})
+		out.All = append(out.All, l)
+	}
+	if n := len(out.All); n > 0 && openElsewhere(out.All[n-1].Path) {
+		out.Until = now.Add(-time.Second) // a server writes there: what was committed then is in the files by now
 	}
 	return out, nil
+}
+
+// listedLog looks at a file. Only the last may end with a part of an event, which a server is writing.
+func listedLog(path, server string, last bool) (Log, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Log{}, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return Log{}, err
+	}
+	first := make([]byte, binlog.Start)
+	if _, err := f.ReadAt(first, 0); err == nil && first[0] == 0xfd {
+		return Log{}, errors.New("it is encrypted: take the logs from the archive, or fetch them with the server's own client")
+	}
+	size := info.Size()
+	if last {
+		if size, err = wholeEvents(f, size); err != nil {
+			return Log{}, err
+		}
+	}
+	return Log{Server: server, Name: filepath.Base(path), Path: path, Size: size, Last: info.ModTime()}, nil
+}
+
+// openElsewhere tells whether another process has a file open: a server has that which it writes to.
+func openElsewhere(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	open, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(open, func(fd string) bool {
+		target, err := os.Readlink(fd)
+		return err == nil && target == real && !strings.HasPrefix(fd, fmt.Sprintf("/proc/%d/", os.Getpid()))
+	})
 }
 
 func exists(path string) bool {
@@ -67,21 +113,9 @@ func onlyIndex(dir string) (string, error) {
 	return found[0], nil
 }
 
-// wholeEvents is the length of the part of a file that ends with a whole event: a server may be writing the next.
-func wholeEvents(path string) (int64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
+// wholeEvents is the length of the part of a file that ends with a whole event.
+func wholeEvents(f io.ReaderAt, size int64) (int64, error) {
 	header := make([]byte, replication.EventHeaderSize)
-	if _, err := f.ReadAt(header[:binlog.Start], 0); err == nil && header[0] == 0xfd {
-		return 0, errors.New("it is encrypted: take the logs from the archive, or fetch them with the server's own client")
-	}
 	for at := binlog.Start; ; {
 		_, err := f.ReadAt(header, at)
 		if errors.Is(err, io.EOF) {
@@ -90,10 +124,10 @@ func wholeEvents(path string) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		size := int64(binary.LittleEndian.Uint32(header[9:]))
-		if size < replication.EventHeaderSize || at+size > info.Size() {
+		length := int64(binary.LittleEndian.Uint32(header[9:]))
+		if length < replication.EventHeaderSize || at+length > size {
 			return at, nil
 		}
-		at += size
+		at += length
 	}
 }

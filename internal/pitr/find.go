@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/binlog"
 	"github.com/holdstill/holdstill/internal/catalog"
+	"github.com/holdstill/holdstill/internal/restore"
 )
 
 // Find looks for the way from a point to a moment. It reads and verifies all that is needed of the logs. A moment that cannot be reached is
@@ -47,6 +49,8 @@ type finder struct {
 	within  bool          // the target's offset is one where an event begins or ends
 	overlap bool          // the logs of this server begin before those of the last one end
 	next    string        // the file that follows on the last one, by its own word
+	lineage lineage
+	latest  time.Time // of the transactions that the point has, as far as they were seen; zero: none was
 }
 
 func (f *finder) prepare() error {
@@ -55,11 +59,17 @@ func (f *finder) prepare() error {
 		return fmt.Errorf("the point's position: %w", err)
 	}
 	f.seen = f.way.Executed.Clone()
+	var skip []string
 	for _, gtid := range f.target.Skip {
-		if _, err := binlog.ParseGTIDs(f.logs.MariaDB, gtid); err != nil {
+		one, err := binlog.ParseGTIDs(f.logs.MariaDB, gtid)
+		if err != nil {
 			return f.refuse("%v", err)
 		}
+		if text := one.String(); !slices.Contains(skip, text) {
+			skip = append(skip, text)
+		}
 	}
+	f.target.Skip = skip
 	if f.target.GTIDs == "" {
 		return nil
 	}
@@ -74,6 +84,8 @@ func (f *finder) compareWithPoint() error {
 	switch {
 	case f.wanted.Empty():
 		return f.refuse("it names no transaction")
+	case f.target.Before && f.way.Executed.HasAny(f.wanted):
+		return f.refuse("the point has it already, or a part of it: take an earlier point")
 	case !f.way.Executed.Has(f.wanted):
 		return nil
 	case !f.target.Before && f.wanted.Has(f.way.Executed):
@@ -83,14 +95,36 @@ func (f *finder) compareWithPoint() error {
 	return f.refuse("the point has it already: take an earlier point")
 }
 
-// later refuses a moment before the point.
+// later refuses a position before the point, and one that can be meant in more than one log.
 func (f *finder) later(s start) error {
 	t := f.target
+	if t.File == "" {
+		return nil
+	}
+	named := func(l Log) bool { return l.Name == t.File }
 	switch at := f.logs.All[s.log]; {
-	case !t.Time.IsZero() && t.Time.Before(f.point.TakenAt):
-		return f.refuse("it is before the point, which was taken at %s: take an earlier point", f.point.TakenAt.UTC().Format(timeFormat))
 	case t.File == at.Name && (t.Offset < s.offset || t.Offset == s.offset && t.Before):
 		return f.refuse("the point stands at %s:%d: take an earlier point", at.Name, s.offset)
+	case slices.ContainsFunc(f.logs.All[:s.log], named) && !slices.ContainsFunc(f.logs.All[s.log:], named):
+		return f.refuse("%s is before %s, where the point stands: take an earlier point", t.File, at.Name)
+	}
+	if i := slices.IndexFunc(f.logs.All[s.log:], named); i >= 0 && slices.ContainsFunc(f.logs.All[s.log+i+1:], named) {
+		return f.refuse("there is more than one %s, of several servers or from before and after a reset: name a GTID or a time", t.File)
+	}
+	return nil
+}
+
+// past refuses a time before the last transaction of the point, or, if none of those was seen, before the point itself.
+func (f *finder) past() error {
+	t, since, what := f.target, f.latest, "its last transaction was committed at"
+	if t.Time.IsZero() {
+		return nil
+	}
+	if since.IsZero() {
+		since, what = f.point.TakenAt, "it was taken at"
+	}
+	if t.Time.Before(since) || t.Before && t.Time.Equal(since) {
+		return f.refuse("it is before the point: %s %s; take an earlier point", what, since.UTC().Format(timeFormat))
 	}
 	return nil
 }
@@ -100,11 +134,15 @@ func (f *finder) follow(start start) error {
 	for i := start.log; i < len(f.logs.All) && f.way.Next == nil && !f.within; i++ {
 		l := f.logs.All[i]
 		if i > start.log {
-			f.overlap = f.overlap || l.Server != f.logs.All[i-1].Server
+			other := l.Server != f.logs.All[i-1].Server
+			f.overlap = f.overlap || other
 			if why := f.gap(l); why != "" && f.reached {
 				return nil
 			} else if why != "" {
 				return f.refuse("there is a gap in %s before %s: %s", f.logs.From, l.Name, why)
+			}
+			if other {
+				f.joined(l)
 			}
 			start.offset = 0
 		}
@@ -112,7 +150,17 @@ func (f *finder) follow(start start) error {
 			return err
 		}
 	}
+	if err := f.lineage.parted(f.logs.MariaDB); err != nil {
+		return f.refuse("%v", err)
+	}
 	return nil
+}
+
+// joined takes note that the logs of another server begin.
+func (f *finder) joined(l Log) {
+	if h, err := f.head(l); err == nil && h.executed != nil {
+		f.lineage.joins(h.executed, f.seen)
+	}
 }
 
 // gap tells why there may be transactions between the logs that were walked and the next one; "": there are none, by what the log says was executed
@@ -126,7 +174,7 @@ func (f *finder) gap(l Log) string {
 		return l.Gap
 	case h.executed != nil && !f.seen.Has(h.executed):
 		return fmt.Sprintf("%s was executed before it, and is not all in the logs until there", h.executed)
-	case h.executed != nil && h.executed.Empty() && f.seen.Known():
+	case h.executed != nil && h.executed.Empty() && f.seen.Known() && !f.overlap:
 		return "the server's logs were reset"
 	case f.next != "" && f.next != l.Name && !f.overlap:
 		return "the log before it is followed by " + f.next
@@ -157,6 +205,9 @@ func (f *finder) walk(l Log, from int64) error {
 	w := &walker{finder: f, log: l, from: from}
 	f.next = ""
 	err = binlog.Scan(io.LimitReader(file, l.Size), w.event)
+	if err == nil && !w.stopped && w.end != l.Size {
+		err = &binlog.DamagedError{Offset: w.end, Err: fmt.Errorf("it ends there, and should have %d bytes", l.Size)}
+	}
 	var damaged *binlog.DamagedError
 	switch {
 	case errors.As(err, &damaged) && f.reached:
@@ -212,6 +263,9 @@ type start struct {
 // point lacks.
 func (f *finder) start() (start, error) {
 	at := f.point.Position
+	if v := restore.ParseVersion(f.point.Server.Version); !f.logs.MariaDB && !v.AtLeast(5, 7, 0) {
+		return start{}, f.refuse("MySQL %s cannot replay beside its own replication, only 5.7 and newer", f.point.Server.Version)
+	}
 	if f.point.Consistency != catalog.Application {
 		return start{}, f.refuse("the point is only %s-consistent, so that nobody knows exactly which transactions it has", f.point.Consistency)
 	}
@@ -265,6 +319,8 @@ func (f *finder) judge() error {
 		covered = f.way.Last.Time
 	}
 	switch {
+	case f.past() != nil:
+		return f.past()
 	case f.reached:
 		return f.judgeSkips()
 	case !t.Time.IsZero() && !t.Time.After(covered):

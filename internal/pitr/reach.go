@@ -45,6 +45,9 @@ func Reachable(ctx context.Context, point *catalog.Point, logs Logs) (*Reach, er
 	if last.Last.After(out.To) {
 		out.To = last.Last
 	}
+	if out.Then == "" && logs.Until.After(out.To) {
+		out.To = logs.Until
+	}
 	out.ToPosition = fmt.Sprintf("%s:%d", last.Name, last.Size)
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/holdstill/holdstill/internal/binlog"
@@ -20,12 +21,15 @@ type relayFiles struct {
 	uid     int
 	gid     int
 
-	names []string
-	ends  []int64 // sum of the sizes until the end of each
+	names  []string
+	ends   []int64 // sum of the sizes until the end of each
+	pieces []Piece
+	heads  []int64 // what each has before its first range
 }
 
 // write makes the files. They are in the copy's data directory, which goes as a whole if anything fails.
-func (r *relayFiles) write(pieces []Piece, done func(bytes int64)) error {
+func (r *relayFiles) write(pieces []Piece) error {
+	r.pieces = pieces
 	var listed strings.Builder
 	sum := int64(0)
 	for i, p := range pieces {
@@ -37,7 +41,6 @@ func (r *relayFiles) write(pieces []Piece, done func(bytes int64)) error {
 		sum += size
 		r.names, r.ends = append(r.names, filepath.Base(name)), append(r.ends, sum)
 		fmt.Fprintln(&listed, r.listed(name))
-		done(sum)
 	}
 	if err := os.WriteFile(r.index, []byte(listed.String()), 0o660); err != nil {
 		return fmt.Errorf("cannot write the list of relay logs: %w", err)
@@ -69,9 +72,11 @@ func (r *relayFiles) piece(name string, p Piece) (size int64, err error) {
 		return 0, err
 	}
 	// as the first thing that a receiver writes: MariaDB's applier crashes if it does not know which log it is in
-	if _, err := to.Write(binlog.Rotation(p.Log.Name, p.Server, p.Checksums)); err != nil {
+	rotation := binlog.Rotation(p.Log.Name, p.Server, p.Checksums)
+	if _, err := to.Write(rotation); err != nil {
 		return 0, err
 	}
+	r.heads = append(r.heads, p.Head+int64(len(rotation)))
 	for _, part := range p.Ranges {
 		if err := copyRange(to, from, part); err != nil {
 			return 0, err
@@ -105,6 +110,25 @@ func (r *relayFiles) at(file string, offset int64) (bytes int64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// source tells where in which binary log a position of the relay logs is.
+func (r *relayFiles) source(file string, offset int64) (l Log, at int64, ok bool) {
+	i := slices.Index(r.names, filepath.Base(file))
+	if i < 0 {
+		return l, 0, false
+	}
+	rest := max(0, offset-r.heads[i])
+	for _, part := range r.pieces[i].Ranges {
+		if rest < part.To-part.From {
+			return r.pieces[i].Log, part.From + rest, true
+		}
+		rest -= part.To - part.From
+	}
+	if i+1 < len(r.pieces) { // at its end: the next file's first
+		return r.pieces[i+1].Log, r.pieces[i+1].Ranges[0].From, true
+	}
+	return l, 0, false
 }
 
 // total is the size of all files.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/holdstill/holdstill/internal/binlog"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/restore"
 )
@@ -68,10 +70,7 @@ type replay struct {
 }
 
 func (r *replay) run(ctx context.Context) error {
-	var err error
-	if r.dialect, err = dialectOf(r.job.Plan.Server, r.way.Stated); err != nil {
-		return err
-	}
+	r.dialect = dialectOf(r.job.Plan.Server, r.way.Stated)
 	r.deps.Stage("replay", "replaying %d transactions (%s) until %s", r.way.Applied, humanize.IBytes(uint64(r.way.Bytes)), r.way.Target)
 	if err := r.stands(ctx); err != nil {
 		return err
@@ -129,7 +128,7 @@ func (r *replay) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, s := range r.dialect.filters {
-		if err := r.exec(ctx, s); err != nil {
+		if err := r.exec(ctx, s); err != nil && !unknownVariable(err) {
 			return err
 		}
 	}
@@ -209,7 +208,14 @@ func (r *replay) place(ctx context.Context) error {
 	if !filepath.IsAbs(name) {
 		r.relay.dir = dir
 	}
-	return r.relay.write(r.way.Pieces, func(int64) {})
+	if aside := r.job.Result.Aside; aside != "" { // the logs may lie with the old data, which have another name now
+		for i := range r.way.Pieces {
+			if rest, ok := strings.CutPrefix(r.way.Pieces[i].Log.Path, dir+"/"); ok {
+				r.way.Pieces[i].Log.Path = filepath.Join(aside, rest)
+			}
+		}
+	}
+	return r.relay.write(r.way.Pieces)
 }
 
 func (r *replay) ofChannel(name string) string { return name + "-" + channel }
@@ -331,20 +337,42 @@ func (r *replay) failed(ctx context.Context, row restore.Row) error {
 	if text == "" {
 		text = "the applier does not run (" + row.First("Slave_SQL_Running_State", "Replica_SQL_Running_State") + ")"
 	}
-	return &StoppedError{Text: text, GTID: gtidIn(text)}
+	stopped := &StoppedError{Text: text}
+	if r.job.Plan.Server.Product != database.MariaDB { // its position may be behind that of its workers, but they name it
+		if _, rest, ok := strings.Cut(text, "transaction '"); ok {
+			gtid, _, _ := strings.Cut(rest, "'")
+			if _, err := binlog.ParseGTIDs(false, gtid); err == nil {
+				stopped.GTID = gtid
+			}
+		}
+		return stopped
+	}
+	offset, _ := strconv.ParseInt(row.First("Relay_Log_Pos"), 10, 64)
+	if l, at, ok := r.relay.source(row.First("Relay_Log_File"), offset); ok {
+		if t := transactionAt(l, at); t != nil {
+			stopped.GTID = t.GTID
+			stopped.Text = fmt.Sprintf("at %s: %s", Place{l.Name, *t}, text)
+		}
+	}
+	return stopped
 }
 
-// gtidIn finds the GTID that an error of an applier names.
-func gtidIn(text string) string {
-	if _, rest, ok := strings.Cut(text, "transaction '"); ok {
-		gtid, _, _ := strings.Cut(rest, "'")
-		return gtid
+// transactionAt reads which transaction begins at an offset of a log or after it; nil: none is found.
+func transactionAt(l Log, at int64) (found *binlog.Transaction) {
+	f, err := os.Open(l.Path)
+	if err != nil {
+		return nil
 	}
-	if _, rest, ok := strings.Cut(text, "GTID "); ok { // MariaDB: Gtid 0-1-5 in the parallel applier's
-		gtid, _, _ := strings.Cut(rest, ",")
-		return strings.TrimSpace(gtid)
-	}
-	return ""
+	defer func() { _ = f.Close() }()
+	var group binlog.Grouper
+	_ = binlog.Scan(io.LimitReader(f, l.Size), func(e binlog.Event) error { // it was read before, without an error
+		done, err := group.Add(e)
+		if done != nil && done.Start >= at {
+			found, err = done, binlog.ErrStop
+		}
+		return err
+	})
+	return found
 }
 
 // verify compares what the server has executed with what it should have.

@@ -11,6 +11,9 @@ import (
 // channel is the name of the replication channel that replays; a channel of its own leaves those of a replica's copy alone.
 const channel = "holdstill"
 
+// ofChannel ends MySQL's statements about it.
+const ofChannel = " FOR CHANNEL '" + channel + "'"
+
 // dialect is how a server is told to apply relay logs.
 type dialect struct {
 	change   string // with the name of the first relay log
@@ -28,25 +31,29 @@ type dialect struct {
 var bootArgs = []string{
 	"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--relay-log-recovery=OFF", "--loose-slave-skip-errors=OFF", "--loose-replica-skip-errors=OFF",
 	"--loose-log-slave-updates=ON", "--loose-log-replica-updates=ON",
+	// the copy's own replication may be told to look away, or to run triggers again that have run on the source
+	"--loose-slave-exec-mode=STRICT", "--loose-replica-exec-mode=STRICT", "--loose-slave-run-triggers-for-rbr=NO",
 	"--loose-master-info-repository=TABLE", "--loose-relay-log-info-repository=TABLE", // else MySQL 5.7 has no channels with names
 }
 
-func dialectOf(p restore.Program, stated bool) (*dialect, error) {
+func dialectOf(p restore.Program, stated bool) *dialect {
 	if p.Product == database.MariaDB {
-		return mariadbDialect(stated), nil
+		return mariadbDialect(stated)
 	}
 	v := restore.ParseVersion(p.Version)
 	switch {
-	case !v.AtLeast(5, 7, 0):
-		return nil, fmt.Errorf("%s %s cannot replay binary logs beside its own replication: only from MySQL 5.7 on", p.Product, p.Version)
 	case v.AtLeast(8, 0, 26):
-		return mysqlDialect("SOURCE", "REPLICA", "replica", "REPLICATION SOURCE"), nil
+		return mysqlDialect("SOURCE", "REPLICA", "replica", "REPLICATION SOURCE")
+	case v.AtLeast(8, 0, 1):
+		return mysqlDialect("MASTER", "SLAVE", "slave", "MASTER")
 	}
-	return mysqlDialect("MASTER", "SLAVE", "slave", "MASTER"), nil
+	d := mysqlDialect("MASTER", "SLAVE", "slave", "MASTER")
+	d.filters[0] = strings.TrimSuffix(d.filters[0], ofChannel) // they are of the whole server, and gone with this boot
+	return d
 }
 
 func mysqlDialect(source, replica, variable, change string) *dialect {
-	of := " FOR CHANNEL '" + channel + "'"
+	const of = ofChannel
 	return &dialect{
 		change:  "CHANGE " + change + " TO " + source + "_HOST = 'holdstill.invalid', RELAY_LOG_FILE = '%s', RELAY_LOG_POS = 4, " + source + "_AUTO_POSITION = 0" + of,
 		filters: []string{"CHANGE REPLICATION FILTER REPLICATE_DO_DB = (), REPLICATE_IGNORE_DB = (), REPLICATE_DO_TABLE = (), REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_DO_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = (), REPLICATE_REWRITE_DB = ()" + of},
@@ -79,7 +86,7 @@ func mariadbDialect(stated bool) *dialect {
 		status:   "SHOW SLAVE " + name + " STATUS",
 		reset:    "RESET SLAVE " + name + " ALL",
 	}
-	for _, what := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table"} {
+	for _, what := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table", "rewrite_db"} {
 		d.filters = append(d.filters, "SET GLOBAL "+channel+".replicate_"+what+" = ''")
 	}
 	return d

@@ -15,13 +15,21 @@ type walker struct {
 	from    int64 // what is before is in the point
 	group   binlog.Grouper
 	piece   Piece
-	matched bool // an event ends where the point stands
+	matched bool  // an event ends where the point stands
+	end     int64 // of the last event that was seen
+	stopped bool  // by us
 }
 
 // errForeign is a log that is not the one that the point was taken with, although it is named so.
 var errForeign = errors.New("it is not the log that the point was taken with")
 
 func (w *walker) event(e binlog.Event) error {
+	err := w.look(e)
+	w.end, w.stopped = e.End, errors.Is(err, binlog.ErrStop)
+	return err
+}
+
+func (w *walker) look(e binlog.Event) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -44,6 +52,9 @@ func (w *walker) event(e binlog.Event) error {
 		w.piece.Log = w.log
 		w.piece.Head = start
 	}
+	if done != nil && done.End <= w.from {
+		w.inPoint(done.Time)
+	}
 	switch {
 	case done != nil && done.End > w.from:
 		return w.transaction(Place{w.log.Name, *done})
@@ -55,9 +66,22 @@ func (w *walker) event(e binlog.Event) error {
 	return nil
 }
 
+// inPoint takes note of a transaction that the point has.
+func (w *walker) inPoint(at time.Time) {
+	if at.After(w.latest) {
+		w.latest = at
+	}
+}
+
 func (w *walker) transaction(p Place) error {
-	if w.overlap && w.seen.HasOne(p.GTID) {
-		return nil // another server's log has it again
+	if w.overlap && w.seen.HasOne(p.GTID) { // another server's log has it again
+		if w.way.Applied == 0 {
+			w.inPoint(p.Time)
+		}
+		if err := w.lineage.again(w.logs.MariaDB, p.GTID); err != nil {
+			return w.refuse("%v", err)
+		}
+		return nil
 	}
 	w.notice(p)
 	stop, after := w.stops(p)
@@ -77,6 +101,7 @@ func (w *walker) transaction(p Place) error {
 	if err := w.seen.Add(p.GTID); err != nil {
 		return err
 	}
+	w.lineage.walked(w.logs.MariaDB, p.GTID)
 	if slices.Contains(w.target.Skip, p.GTID) && p.GTID != "" {
 		w.way.Skipped = append(w.way.Skipped, p)
 		return nil

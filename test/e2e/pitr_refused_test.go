@@ -40,7 +40,7 @@ func TestMomentsRefused(t *testing.T) {
 			args []string
 		}{
 			"in the future":            {2, "future", []string{"--until-time", time.Now().Add(time.Hour).Format(time.RFC3339)}},
-			"before the point":         {2, "before the point", []string{"--until-time", p.TakenAt.Add(-time.Second).Format(time.RFC3339)}},
+			"before the point":         {2, "before the point", []string{"--until-time", p.TakenAt.Add(-time.Minute).Format(time.RFC3339)}},
 			"a GTID of the point":      {2, "has it already", []string{"--until-gtid", earlier.gtid}},
 			"before one of the point":  {2, "has it already", []string{"--until-gtid", before.gtid, "--before"}},
 			"a GTID never seen":        {4, "not in", []string{"--until-gtid", never}},
