@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,27 @@ func TestMomentsFromTheArchive(t *testing.T) {
 		contains(t, o.stderr, "the replay stopped", "extra", "hint", "--skip-gtid "+last.gtid)
 		if _, err := os.Lstat(filepath.Join(s.volume.Dir, "stops")); err == nil {
 			t.Error("a replay that stopped left its data directory")
+		}
+	})
+}
+
+// TestMomentInPlace puts the moment before a mistake in the place of the instance's own data, with the logs that lie there.
+func TestMomentInPlace(t *testing.T) {
+	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
+		s := open(t, build, onBtrfs)
+		j := newJournal(t, build, s.server.Socket, 5)
+		j.at = func() (string, int64) { return binlogEnd(t, s.server.Socket) }
+		s.backup()
+		j.steps()[0]()
+		before := *j.note("insert")
+		j.do("FLUSH BINARY LOGS", "DROP TABLE keep")
+		file, offset := j.at()
+		check(t, s.server.Stop(t.Context()))
+		s.holdstill("restore", "--in-place", "--binlogs", s.server.Datadir, "--until-position", fmt.Sprintf("%s:%d", file, offset), "--before").want(t, 0)
+		db := root(t, s.server.Socket)
+		defer db.Close()
+		if got := fingerprint(t, db); got != before.print {
+			t.Errorf("is  %s\nwas %s", got, before.print)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,14 @@ func TestMomentsRefused(t *testing.T) {
 		check(t, os.WriteFile(flipped, raw[:large.inside+7], 0o600))
 		s.refusesMoment(t, "a truncated file", 2, "", p.ID, "--binlogs", logs, "--until-gtid", last.gtid)
 		check(t, os.WriteFile(flipped, raw, 0o600))
+		// a length that is wrong in the last file hides what follows: nobody knows what was there
+		end := filepath.Join(logs, last.file)
+		whole := must(os.ReadFile(end))(t)
+		short := slices.Clone(whole)
+		short[4+9+2] = 0x7f // of the first event
+		check(t, os.WriteFile(end, short, 0o600))
+		s.refusesMoment(t, "a wrong length", 2, "", p.ID, "--binlogs", logs, "--until-time", time.Now().Format(time.RFC3339))
+		check(t, os.WriteFile(end, whole, 0o600))
 		// a file that is missing between two others
 		list := must(os.ReadFile(filepath.Join(logs, "binlog.index")))(t)
 		check(t, os.WriteFile(filepath.Join(logs, "binlog.index"), []byte(strings.ReplaceAll(string(list), good[len(good)-2]+"\n", "")), 0o600))
