@@ -109,7 +109,7 @@ func (a *app) logsOf(i *config.Instance, where, server string) (pitr.Logs, error
 	}
 	out.Until = kept.Until()
 	for _, l := range logs {
-		one := pitr.Log{Server: pitr.Identity(l.Server.UUID, l.Server.ID), Name: l.Name, Path: kept.Path(l), Size: l.Size, Last: l.Last}
+		one := pitr.Log{Server: pitr.Identity(l.Server.UUID, l.Server.ID), Name: l.Name, Path: kept.Path(l), Size: l.Size, Begun: l.First, Last: l.Last}
 		if l.Gap != nil {
 			one.Gap = l.Gap.Reason
 		}

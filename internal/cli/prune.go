@@ -55,6 +55,7 @@ Each machine prunes its own points. Those of a machine that is gone are pruned w
 type pruned struct {
 	DryRun     bool                    `json:"dry_run"`
 	Verdicts   []verdict               `json:"verdicts"`
+	Binlogs    []prunedLogs            `json:"binlogs,omitempty"`
 	Repository *repository.Maintenance `json:"repository,omitempty"`
 }
 
@@ -82,10 +83,16 @@ func (a *app) runPrune(ctx context.Context, f pruneFlags) error {
 		out.Verdicts = append(out.Verdicts, verdict{Point: p.ID, Instance: p.Instance, Host: p.Host, TakenAt: p.TakenAt, Action: v.Action(), Reasons: v.Reasons})
 	}
 	if f.dryRun {
+		if out.Binlogs, err = a.pruneAllLogs(ctx, f, verdicts); err != nil {
+			return err
+		}
 		return a.printPruned(out)
 	}
 	skipped, err := a.carryOut(ctx, s, verdicts, in)
 	if err != nil {
+		return err
+	}
+	if out.Binlogs, err = a.pruneAllLogs(ctx, f, nil); err != nil {
 		return err
 	}
 	busy := map[string]bool{}
@@ -258,7 +265,7 @@ func (a *app) printPruned(out pruned) error {
 	if a.json {
 		return a.printJSON(out)
 	}
-	if len(out.Verdicts) == 0 {
+	if len(out.Verdicts) == 0 && len(out.Binlogs) == 0 {
 		return a.say(nil, "there are no points to decide about")
 	}
 	t := newTable(a.stdout)
@@ -272,6 +279,9 @@ func (a *app) printPruned(out pruned) error {
 		t.row(v.Point, v.Instance, v.TakenAt.Format("2006-01-02 15:04"), action, printable(strings.Join(v.Reasons, "; ")))
 	}
 	t.flush()
+	for _, l := range out.Binlogs {
+		fmt.Fprintln(a.stdout, printable(l.String()))
+	}
 	if out.DryRun {
 		return a.say(nil, "nothing was changed")
 	}

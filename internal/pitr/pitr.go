@@ -21,6 +21,7 @@ type Log struct {
 	Path   string    // of a file that holds it
 	Size   int64     // bytes of it that count; they end with a whole event
 	Index  string    // of a file that an index for questions about the log can be kept in; "": there is none
+	Begun  time.Time // of its first event, where it is known
 	Last   time.Time // of its last event, where it is known
 	Gap    string    // why it does not follow on the log before it; "": it does
 }
@@ -33,6 +34,14 @@ type Logs struct {
 	Until time.Time
 	// From says where they are from, for messages: the archive of shop, the directory /var/lib/mysql.
 	From string
+}
+
+// First is when the first of them was begun; zero: nobody knows.
+func (l Logs) First() time.Time {
+	if len(l.All) == 0 {
+		return time.Time{}
+	}
+	return l.All[0].Begun
 }
 
 // Target is the moment to go to. One of Time, GTIDs and File is set.
