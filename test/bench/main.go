@@ -43,7 +43,7 @@ func main() {
 	flag.DurationVar(&o.base, "base", 30*time.Second, "how long commits are measured without any backup")
 	flag.IntVar(&o.dataMB, "data-mb", 256, "data of the servers that are backed up under load")
 	flag.IntVar(&o.restoreGB, "restore-gb", 3, "data of the server that is restored")
-	flag.IntVar(&o.replayed, "replayed", 60000, "transactions that are replayed")
+	flag.IntVar(&o.replayed, "replayed", 20000, "transactions that are replayed")
 	flag.IntVar(&o.shipRuns, "ship-runs", 1, "runs of each archiver of the repository; the median one is shown")
 	flag.IntVar(&o.shipMB, "ship-mb", 3072, "data of the server that is shipped to a repository")
 	flag.StringVar(&o.peers, "peers", "/var/cache/holdstill/peers", "where scripts/fetch-peers.sh put the programs of others")

@@ -60,6 +60,55 @@ func TestMomentsFromTheArchive(t *testing.T) {
 	})
 }
 
+// TestPruneBinlogs removes the logs that are older than what the oldest point needs, and no other: what could be reached from a point that stays
+// can be reached after it.
+func TestPruneBinlogs(t *testing.T) {
+	s := open(t, must(lab.Find("mariadb-10.11"))(t), onBtrfs)
+	j := newJournal(t, s.server.Build, s.server.Socket, 6)
+	j.at = func() (string, int64) { return binlogEnd(t, s.server.Socket) }
+	contains(t, s.holdstill("prune").want(t, 0).stdout, "no points")
+	j.do("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
+	s.holdstill("binlog", "archive", "--once").want(t, 0)
+	if o := s.holdstill("prune").want(t, 0); len(s.archived()) != 3 {
+		t.Errorf("without a point %d logs are left\n%s", len(s.archived()), o.stdout)
+	}
+	p := s.backup()
+	j.steps()[0]()
+	last := *j.note("insert")
+	j.do("FLUSH BINARY LOGS")
+	s.holdstill("binlog", "archive", "--once").want(t, 0)
+	dry := s.holdstill("prune", "--dry-run").want(t, 0)
+	contains(t, dry.stdout, "2 files", p.ID)
+	if len(s.archived()) != 4 {
+		t.Errorf("--dry-run left %d logs", len(s.archived()))
+	}
+	s.holdstill("prune").want(t, 0)
+	if left := s.archived(); len(left) != 2 || left[0] != p.Position.File {
+		t.Errorf("left are %v, the point stands in %s", left, p.Position.File)
+	}
+	s.holds(t, last, "--until-gtid", last.gtid)
+	s.holdstill("binlog", "archive", "--once").want(t, 0)
+	if b := s.binlogStatus(); len(b.Gaps) > 0 {
+		t.Errorf("gaps: %+v", b.Gaps)
+	}
+	check(t, s.server.Exec(t.Context(), "RESET MASTER")) // the point's log is no longer what follows
+	s.holdstill("prune").want(t, 0)
+	if left := s.archived(); len(left) != 2 {
+		t.Errorf("left are %v", left)
+	}
+}
+
+// archived are the names of the archived logs.
+func (s *shop) archived() (names []string) {
+	s.t.Helper()
+	var all []struct{ Name string }
+	check(s.t, json.Unmarshal([]byte(s.holdstill("--json", "binlog", "list").want(s.t, 0).stdout), &all))
+	for _, l := range all {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
 // TestMomentInPlace puts the moment before a mistake in the place of the instance's own data, with the logs that lie there.
 func TestMomentInPlace(t *testing.T) {
 	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
