@@ -34,7 +34,8 @@ func (a *app) prune() *cobra.Command {
 		Short: "Remove the restore points that no rule of retention wants",
 		Long: `Prune decides about every point of this machine by the retention of the configuration, removes those that no rule wants, from
 here and from the repository, drops the snapshots of those that need no longer be here, and lets the repository give back the
-space. Archived binary logs from before what any remaining point needs are removed, too. --dry-run prints what it would do with each point, and why. Pinned points and the newest good one always stay.
+space. Archived binary logs from before what any remaining point needs are removed, too. --dry-run prints what it would do with each
+point, and why. Pinned points and the newest good one always stay.
 
 Each machine prunes its own points. Those of a machine that is gone are pruned with --host, by the top-level retention.`,
 		Example: `  holdstill prune --dry-run
