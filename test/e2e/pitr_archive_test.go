@@ -167,6 +167,9 @@ func (s *shop) holds(t *testing.T, m moment, args ...string) {
 	if got != m.print {
 		t.Errorf("%v: not the content of then (%s)\nis  %s\nwas %s\nlast %v", args, m.what, got, m.print, r.Moment.Last)
 	}
+	if left := must(filepath.Glob(filepath.Join(target, "*holdstill*")))(t); len(left) > 0 {
+		t.Errorf("the replay left %v", left)
+	}
 	check(t, os.RemoveAll(target))
 	check(t, os.RemoveAll(target+".conf"))
 }
