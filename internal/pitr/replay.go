@@ -84,7 +84,7 @@ func (r *replay) run(ctx context.Context) error {
 	if err := r.finish(ctx); err != nil {
 		return err
 	}
-	return errors.Join(r.verify(ctx), r.tellSleeping(ctx))
+	return errors.Join(r.verify(ctx), r.tellSleeping(ctx), r.tellPosition(ctx))
 }
 
 // stands makes sure that the copy has nothing beyond its point: that would be applied twice.
@@ -139,6 +139,26 @@ func (r *replay) prepare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tellPosition makes the result say where the copy stands now, in the log that it has written since the point.
+func (r *replay) tellPosition(ctx context.Context) error {
+	rows, err := restore.Rows(ctx, r.db, r.dialect.position)
+	if err != nil {
+		return fmt.Errorf("cannot read where the copy stands: %w", err)
+	}
+	if len(rows) != 1 {
+		return nil // it writes no log
+	}
+	gtid := strings.Join(strings.Fields(rows[0]["Executed_Gtid_Set"]), "")
+	if r.job.Plan.Server.Product == database.MariaDB {
+		if gtid, err = restore.Value(ctx, r.db, "SELECT @@GLOBAL.gtid_binlog_pos"); err != nil {
+			return fmt.Errorf("cannot read where the copy stands: %w", err)
+		}
+	}
+	offset, err := strconv.ParseUint(rows[0]["Position"], 10, 64)
+	r.job.Result.Position = database.Position{File: rows[0]["File"], Offset: offset, GTID: gtid}
+	return err
 }
 
 // leaveOut makes the GTIDs of what is left out those of empty transactions, where the server's set would have holes else: a replica would fetch

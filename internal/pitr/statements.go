@@ -22,6 +22,7 @@ type dialect struct {
 	start    string
 	stop     string
 	status   string
+	position string
 	reset    string
 	mode     string // of what runs in parallel
 }
@@ -42,17 +43,19 @@ func dialectOf(p restore.Program, stated bool) *dialect {
 	}
 	v := restore.ParseVersion(p.Version)
 	switch {
+	case v.AtLeast(8, 4, 0):
+		return mysqlDialect("SOURCE", "REPLICA", "replica", "REPLICATION SOURCE", "BINARY LOG")
 	case v.AtLeast(8, 0, 26):
-		return mysqlDialect("SOURCE", "REPLICA", "replica", "REPLICATION SOURCE")
+		return mysqlDialect("SOURCE", "REPLICA", "replica", "REPLICATION SOURCE", "MASTER")
 	case v.AtLeast(8, 0, 1):
-		return mysqlDialect("MASTER", "SLAVE", "slave", "MASTER")
+		return mysqlDialect("MASTER", "SLAVE", "slave", "MASTER", "MASTER")
 	}
-	d := mysqlDialect("MASTER", "SLAVE", "slave", "MASTER")
+	d := mysqlDialect("MASTER", "SLAVE", "slave", "MASTER", "MASTER")
 	d.filters[0] = strings.TrimSuffix(d.filters[0], ofChannel) // they are of the whole server, and gone with this boot
 	return d
 }
 
-func mysqlDialect(source, replica, variable, change string) *dialect {
+func mysqlDialect(source, replica, variable, change, binlog string) *dialect {
 	const of = ofChannel
 	return &dialect{
 		change:  "CHANGE " + change + " TO " + source + "_HOST = 'holdstill.invalid', RELAY_LOG_FILE = '%s', RELAY_LOG_POS = 4, " + source + "_AUTO_POSITION = 0" + of,
@@ -61,11 +64,12 @@ func mysqlDialect(source, replica, variable, change string) *dialect {
 			"SET GLOBAL " + variable + "_parallel_type = 'LOGICAL_CLOCK'", "SET GLOBAL " + variable + "_preserve_commit_order = ON",
 			"SET GLOBAL " + variable + "_parallel_workers = %d", "SET GLOBAL " + variable + "_checkpoint_period = 20",
 		},
-		start:  "START " + replica + " SQL_THREAD" + of,
-		stop:   "STOP " + replica + " SQL_THREAD" + of,
-		mode:   "logical clock",
-		status: "SHOW " + replica + " STATUS" + of,
-		reset:  "RESET " + replica + " ALL" + of,
+		start:    "START " + replica + " SQL_THREAD" + of,
+		stop:     "STOP " + replica + " SQL_THREAD" + of,
+		mode:     "logical clock",
+		status:   "SHOW " + replica + " STATUS" + of,
+		position: "SHOW " + binlog + " STATUS",
+		reset:    "RESET " + replica + " ALL" + of,
 	}
 }
 
@@ -84,6 +88,7 @@ func mariadbDialect(stated bool) *dialect {
 		start:    "START SLAVE " + name + " SQL_THREAD",
 		stop:     "STOP SLAVE " + name + " SQL_THREAD",
 		status:   "SHOW SLAVE " + name + " STATUS",
+		position: "SHOW MASTER STATUS",
 		reset:    "RESET SLAVE " + name + " ALL",
 	}
 	for _, what := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table", "rewrite_db"} {

@@ -164,6 +164,9 @@ func (s *shop) holds(t *testing.T, m moment, args ...string) {
 	got := fingerprint(t, db)
 	check(t, db.Close())
 	stop(t, &r.Result)
+	if r.Moment.Last != nil && !strings.Contains(r.Position.GTID, r.Moment.Last.GTID[strings.LastIndexAny(r.Moment.Last.GTID, ":-")+1:]) {
+		t.Errorf("the copy stands at %+v, and the last that was applied is %v", r.Position, r.Moment.Last)
+	}
 	if got != m.print {
 		t.Errorf("%v: not the content of then (%s)\nis  %s\nwas %s\nlast %v", args, m.what, got, m.print, r.Moment.Last)
 	}
