@@ -5,19 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/go-sql-driver/mysql"
 
-	"github.com/holdstill/holdstill/internal/binlog"
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/restore"
 )
@@ -103,44 +96,6 @@ func (r *replay) stands(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes the relay logs and a channel that reads them.
-func (r *replay) prepare(ctx context.Context) error {
-	var err error
-	if r.asleep, err = r.sleeping(ctx); err != nil {
-		return err
-	}
-	if r.job.Plan.Server.Product == database.MariaDB {
-		if r.applied, err = restore.Value(ctx, r.db, "SELECT @@GLOBAL.gtid_slave_pos"); err != nil {
-			return fmt.Errorf("cannot read the copy's replication position: %w", err)
-		}
-	}
-	if err := r.place(ctx); err != nil {
-		return err
-	}
-	// the applier leaves out what has the server's own id, as it would come from itself
-	if err := r.exec(ctx, fmt.Sprintf("SET GLOBAL server_id = %d", r.foreignID())); err != nil {
-		return err
-	}
-	if err := r.exec(ctx, fmt.Sprintf(r.dialect.change, r.relay.names[0])); err != nil {
-		return err
-	}
-	if err := r.leaveOut(ctx); err != nil {
-		return err
-	}
-	for _, s := range r.dialect.filters {
-		if err := r.exec(ctx, s); err != nil && !unknownVariable(err) {
-			return err
-		}
-	}
-	r.moment.Workers, r.moment.Mode = max(4, 2*runtime.NumCPU()), r.dialect.mode
-	for _, s := range r.dialect.parallel {
-		if err := r.exec(ctx, withWorkers(s, r.moment.Workers)); err != nil && !unknownVariable(err) {
-			return err
-		}
-	}
-	return nil
-}
-
 // tellPosition makes the result say where the copy stands now, in the log that it has written since the point.
 func (r *replay) tellPosition(ctx context.Context) error {
 	rows, err := restore.Rows(ctx, r.db, r.dialect.position)
@@ -160,85 +115,6 @@ func (r *replay) tellPosition(ctx context.Context) error {
 	r.job.Result.Position = database.Position{File: rows[0]["File"], Offset: offset, GTID: gtid}
 	return err
 }
-
-// leaveOut makes the GTIDs of what is left out those of empty transactions, where the server's set would have holes else: a replica would fetch
-// them again. MariaDB has a position, not a set.
-func (r *replay) leaveOut(ctx context.Context) error {
-	if r.job.Plan.Server.Product == database.MariaDB || len(r.way.Skipped) == 0 {
-		return nil
-	}
-	conn, err := r.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	for _, p := range r.way.Skipped {
-		for _, s := range []string{"SET GTID_NEXT = '" + p.GTID + "'", "BEGIN", "COMMIT", "SET GTID_NEXT = 'AUTOMATIC'"} {
-			if _, err := conn.ExecContext(ctx, s); err != nil {
-				return fmt.Errorf("cannot leave out %s: %s: %w", p, s, err)
-			}
-		}
-		if err := r.way.Executed.Add(p.GTID); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unknownVariable(err error) bool {
-	var said *mysql.MySQLError
-	return errors.As(err, &said) && said.Number == 1193
-}
-
-// foreignID is an id that no transaction on the way has.
-func (r *replay) foreignID() uint32 {
-	id := ^uint32(0)
-	for r.way.Servers[id] || id == r.job.Plan.Request.Point.Server.ServerID {
-		id--
-	}
-	return id
-}
-
-// place writes the relay logs under the names that the server will look for.
-func (r *replay) place(ctx context.Context) error {
-	name, err := restore.Value(ctx, r.db, "SELECT @@GLOBAL.relay_log_basename")
-	if err != nil {
-		return fmt.Errorf("cannot tell where the copy keeps relay logs: %w", err)
-	}
-	index, err := restore.Value(ctx, r.db, "SELECT @@GLOBAL.relay_log_index")
-	if err != nil {
-		return fmt.Errorf("cannot tell where the copy keeps relay logs: %w", err)
-	}
-	dir := r.job.Plan.Request.Datadir
-	if index == "" {
-		index = name + ".index"
-	}
-	if !filepath.IsAbs(index) {
-		index = filepath.Join(dir, index)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	r.relay = &relayFiles{
-		datadir: dir, dir: filepath.Dir(name), base: r.ofChannel(filepath.Base(name)), uid: int(owner.Uid), gid: int(owner.Gid),
-		index: filepath.Join(filepath.Dir(index), r.ofChannel(strings.TrimSuffix(filepath.Base(index), ".index"))+".index"),
-	}
-	if !filepath.IsAbs(name) {
-		r.relay.dir = dir
-	}
-	if aside := r.job.Result.Aside; aside != "" { // the logs may lie with the old data, which have another name now
-		for i := range r.way.Pieces {
-			if rest, ok := strings.CutPrefix(r.way.Pieces[i].Log.Path, dir+"/"); ok {
-				r.way.Pieces[i].Log.Path = filepath.Join(aside, rest)
-			}
-		}
-	}
-	return r.relay.write(r.way.Pieces)
-}
-
-func (r *replay) ofChannel(name string) string { return name + "-" + channel }
 
 // apply lets the applier run until it has applied everything.
 func (r *replay) apply(ctx context.Context) error {
@@ -328,71 +204,6 @@ func (r *replay) exec(ctx context.Context, statement string) error {
 		return fmt.Errorf("cannot replay: %s: %w", statement, err)
 	}
 	return nil
-}
-
-// StoppedError is a replay that met a transaction which the server cannot apply.
-type StoppedError struct {
-	Text string
-	GTID string // of the transaction, where the server names it
-}
-
-func (e *StoppedError) Error() string { return "the replay stopped: " + e.Text }
-
-// Hint says how to go on.
-func (e *StoppedError) Hint() string {
-	if e.GTID == "" {
-		return "stop before it (--until-position with --before), or take a later point"
-	}
-	return "leave it out with --skip-gtid " + e.GTID + ", or stop before it with --until-gtid " + e.GTID + " --before"
-}
-
-func (r *replay) failed(ctx context.Context, row restore.Row) error {
-	text := row.First("Last_SQL_Error")
-	if r.job.Plan.Server.Product != database.MariaDB {
-		rows, err := restore.Rows(ctx, r.db, "SELECT LAST_ERROR_MESSAGE AS text FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = ? AND LAST_ERROR_NUMBER <> 0", channel)
-		if err == nil && len(rows) > 0 {
-			text = rows[0]["text"]
-		}
-	}
-	if text == "" {
-		text = "the applier does not run (" + row.First("Slave_SQL_Running_State", "Replica_SQL_Running_State") + ")"
-	}
-	stopped := &StoppedError{Text: text}
-	if r.job.Plan.Server.Product != database.MariaDB { // its position may be behind that of its workers, but they name it
-		if _, rest, ok := strings.Cut(text, "transaction '"); ok {
-			gtid, _, _ := strings.Cut(rest, "'")
-			if _, err := binlog.ParseGTIDs(false, gtid); err == nil {
-				stopped.GTID = gtid
-			}
-		}
-		return stopped
-	}
-	offset, _ := strconv.ParseInt(row.First("Relay_Log_Pos"), 10, 64)
-	if l, at, ok := r.relay.source(row.First("Relay_Log_File"), offset); ok {
-		if t := transactionAt(l, at); t != nil {
-			stopped.GTID = t.GTID
-			stopped.Text = fmt.Sprintf("at %s: %s", Place{l.Name, *t}, text)
-		}
-	}
-	return stopped
-}
-
-// transactionAt reads which transaction begins at an offset of a log or after it; nil: none is found.
-func transactionAt(l Log, at int64) (found *binlog.Transaction) {
-	f, err := os.Open(l.Path)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
-	var group binlog.Grouper
-	_ = binlog.Scan(io.LimitReader(f, l.Size), func(e binlog.Event) error { // it was read before, without an error
-		done, err := group.Add(e)
-		if done != nil && done.Start >= at {
-			found, err = done, binlog.ErrStop
-		}
-		return err
-	})
-	return found
 }
 
 // verify compares what the server has executed with what it should have.
