@@ -23,6 +23,7 @@ point they lead to any moment since.`,
 		Example: `  holdstill binlog archive shop      follow the server until told to stop
   holdstill binlog status            is it running, how far behind, are there gaps
   holdstill binlog list              the archived logs
+  holdstill binlog find --table shop.orders --kind drop,truncate
   holdstill binlog fetch binlog.000012 --out /srv/logs`,
 		Args: usage(cobra.NoArgs),
 		RunE: a.group,
