@@ -30,8 +30,8 @@ func (a *Archive) Remove(l Log) error {
 	}
 	path := a.Path(l)
 	err := errors.Join(os.Remove(path+entrySuffix), durable.SyncDir(a.dir))
-	for _, file := range []string{path, path + markSuffix, path + IndexSuffix} {
-		if err == nil || !errors.Is(err, fs.ErrPermission) {
+	if err == nil { // else it is a log still, and needs its bytes
+		for _, file := range []string{path, path + markSuffix, path + IndexSuffix} {
 			if gone := os.Remove(file); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 				err = errors.Join(err, gone)
 			}

@@ -142,9 +142,6 @@ func (g *GTIDs) Empty() bool {
 	return len(g.domains) == 0
 }
 
-// Known tells whether the set can be compared with others: a server without GTIDs has an empty one.
-func (g *GTIDs) Known() bool { return !g.Empty() }
-
 // Clone is a copy.
 func (g *GTIDs) Clone() *GTIDs {
 	if g.set != nil {

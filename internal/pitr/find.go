@@ -174,7 +174,7 @@ func (f *finder) gap(l Log) string {
 		return l.Gap
 	case h.executed != nil && !f.seen.Has(h.executed):
 		return fmt.Sprintf("%s was executed before it, and is not all in the logs until there", h.executed)
-	case h.executed != nil && h.executed.Empty() && f.seen.Known() && !f.overlap:
+	case h.executed != nil && h.executed.Empty() && !f.seen.Empty() && !f.overlap:
 		return "the server's logs were reset"
 	case f.next != "" && f.next != l.Name && !f.overlap:
 		return "the log before it is followed by " + f.next

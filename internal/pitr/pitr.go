@@ -114,7 +114,7 @@ type Way struct {
 	Skipped []Place
 	// Servers are the ids of all servers whose transactions are among them.
 	Servers map[uint32]bool
-	// Executed is what the server will have executed in the end; nil where the logs have no GTIDs.
+	// Executed is what the server will have executed in the end; empty where the logs have no GTIDs.
 	Executed *binlog.GTIDs
 }
 

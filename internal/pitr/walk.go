@@ -58,7 +58,7 @@ func (w *walker) look(e binlog.Event) error {
 	switch {
 	case done != nil && done.End > w.from:
 		return w.transaction(Place{w.log.Name, *done})
-	case done != nil && done.GTID != "" && w.way.Executed.Known() && !w.way.Executed.HasOne(done.GTID):
+	case done != nil && done.GTID != "" && !w.way.Executed.Empty() && !w.way.Executed.HasOne(done.GTID):
 		return errForeign // the point lacks what is before it
 	case w.target.File == w.log.Name && w.target.Offset == e.End && e.End >= w.from:
 		w.reached = true // all that ends here was applied
