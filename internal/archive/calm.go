@@ -5,8 +5,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/go-mysql-org/go-mysql/client"
 )
 
 // calm is a connection of a stream that brings many small packets: it waits a moment for more of them instead of waking up for each, and
@@ -24,15 +22,13 @@ const (
 	little = 5 * time.Second // less than a deadline is away
 )
 
-// calmly makes a dialer's connections calm.
-func calmly(dial client.Dialer) client.Dialer {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &calm{Conn: conn}, nil
+// calmly is dial for streams.
+func calmly(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := dial(ctx, network, address)
+	if err != nil {
+		return nil, err
 	}
+	return &calm{Conn: conn}, nil
 }
 
 func (c *calm) Read(b []byte) (int, error) {

@@ -47,22 +47,16 @@ func (s Source) GoString() string { return s.String() }
 
 const patience = 10 * time.Second // for an answer, and for a connection
 
-// dialer connects by socket, where the server may ask who we are, or by TCP.
-func (s Source) dialer() client.Dialer {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, network, address)
-		if err == nil && s.Socket != "" {
-			conn = &peer{Conn: conn}
-		}
-		return conn, err
-	}
+// dial connects by socket or TCP.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: patience}).DialContext(ctx, network, address)
 }
 
-// connect opens a connection for statements, and tells whether it is encrypted.
+// connect opens a connection for statements.
 func (s *Source) connect(ctx context.Context) (*client.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c, err := client.ConnectWithDialer(ctx, "", s.Address(), s.User, s.Password, "", s.dialer(), func(c *client.Conn) error {
+	c, err := client.ConnectWithDialer(ctx, "", s.Address(), s.User, s.Password, "", dial, func(c *client.Conn) error {
 		c.SetTLSConfig(s.TLS)
 		c.ReadTimeout, c.WriteTimeout = patience, patience
 		return nil
@@ -79,11 +73,9 @@ func (s *Source) connect(ctx context.Context) (*client.Conn, error) {
 
 // unreachable adds what a person can do about it.
 func unreachable(err error) error {
-	switch codeOf(err) {
-	case mysql.ER_ACCESS_DENIED_ERROR, 1698:
+	const noPassword = 1698 // the uid is not the user's
+	if code := codeOf(err); code == mysql.ER_ACCESS_DENIED_ERROR || code == noPassword {
 		return hinted{err, "create the replication account as docs/binlog.md says, and name its client option file in the configuration"}
-	case 0:
-		return err
 	}
 	return err
 }

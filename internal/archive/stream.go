@@ -39,7 +39,7 @@ func startDump(s Source, product string, id uint32, from position, log *slog.Log
 	d := &dump{handler: &kept{handle: handle}}
 	config := replication.BinlogSyncerConfig{
 		ServerID: id, Flavor: product, Host: s.Host, Port: uint16(s.Port), User: s.User, Password: s.Password, TLSConfig: s.TLS,
-		Localhost: "holdstill", Dialer: calmly(s.dialer()), RawModeEnabled: true, DisableRetrySync: true,
+		Localhost: "holdstill", Dialer: calmly, RawModeEnabled: true, DisableRetrySync: true,
 		HeartbeatPeriod: heartbeat, ReadTimeout: silence, SynchronousEventHandler: d.handler,
 		Logger: slog.New(quiet{log.Handler()}),
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Who the server knows by his uid gets in over the socket, whether it asks at once or after it has refused a password.
-func TestPeer(t *testing.T) {
+func TestLoginByUID(t *testing.T) {
 	eachBuild(t, func(t *testing.T, build lab.Build) {
 		s := newScene(t, build)
 		if build.Product == lab.MySQL {
