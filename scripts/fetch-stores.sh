@@ -32,11 +32,15 @@ fetch() {
   touch "$tree/.complete"
 }
 
-# It is built as its own module, with the versions that its authors chose: our go.mod knows nothing of it. The module cache is the
-# user's, as for everything that Go builds.
+# It is built in its own module, with the versions that its authors chose: our go.mod knows nothing of it. The module cache is the
+# user's, as for everything that Go builds. Not `go install`: that asks the proxy for a list of versions, which not every proxy has.
 with_go() {
   command -v go >/dev/null || die "needs Go to build $2: https://go.dev/dl"
-  (cd / && GOBIN=$1 GOFLAGS=-mod=mod CGO_ENABLED=0 quietly go install -trimpath -ldflags '-s -w' "$2")
+  local module=${2%@*} package=. source
+  case $module in */cmd/*) package=./cmd/${module#*/cmd/} module=${module%%/cmd/*} ;; esac
+  (cd / && quietly go mod download -json "$module@${2#*@}")
+  source=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$log")
+  GOFLAGS=-buildvcs=false CGO_ENABLED=0 quietly go build -C "$source" -trimpath -ldflags '-s -w' -o "$1/" "$package"
 }
 
 # --ignore-scripts: no install script of the package, or of those below it, ever runs. What azurite says of node's version (its
