@@ -10,7 +10,11 @@
 //	SEQ-NAME.find   an index for questions about a closed log, made by the first one (internal/binlog)
 //	SEQ-NAME.mark   while it is open: how many bytes are synced (8 bytes, big endian, and their CRC-32C)
 //
-// And the file until, with the time at which the archive was last seen to hold all that the server had.
+// And the files until, with the time at which the archive was last seen to hold all that the server had; id, which tells this archive from one
+// that is made in its place when it was lost; and shipping, with how far the repository has it (internal/offsite).
+//
+// The directory fills has an archive of its own for each gap that is filled later, with the logs of another server, which say what they are for
+// (Log.Fills). Whoever reads the archive puts them where they belong once they are whole (internal/offsite).
 //
 // A log exists once it has a description; bytes without one are left of an archiver that was killed, and the next one removes them. What
 // the description of an open log says of its end is of the moment in which it was written; the rest is found by reading the events from
@@ -26,7 +30,8 @@
 //
 // A log follows on the one before it, or its description has a Gap that says why it may not. Nothing else is assumed: logs of a server
 // follow on one another if it sent one after the other and their GTIDs meet; logs of two servers if the GTIDs that the later one begins
-// with are in the earlier ones.
+// with are in the earlier ones. Before a gap is accepted the other servers of the topology are asked for what is missing (detour.go), and as long as there
+// is one, again and again (fill.go).
 package archive
 
 import (

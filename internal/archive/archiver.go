@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
@@ -22,12 +23,14 @@ type Options struct {
 	Once     bool // archive what there is, and end
 	Log      *slog.Logger
 
-	syncEvery, lookEvery time.Duration // 0: as always; tests are in a hurry
+	syncEvery, lookEvery, fillEvery, settleFor time.Duration // 0: as always; tests are in a hurry
 }
 
 const (
 	usualSync = 200 * time.Millisecond // half a second is promised, and a sync takes its time too
 	usualLook = 5 * time.Second        // between two looks at whether the server is where we are
+	// usualSettle is how long a replica gets for what another server had a moment ago.
+	usualSettle = 5 * time.Second
 	// DefaultFailover is the Failover of a configuration that says nothing.
 	DefaultFailover = 30 * time.Second
 )
@@ -38,6 +41,10 @@ type archiver struct {
 	id     uint32
 	spool  *spool
 	sought time.Time // since when the server that was followed is sought; zero: it was found
+	// vain is what was looked for at an address, and not there.
+	vain  map[string]string
+	told  map[string]bool // what was said, and need not be said again
+	fills string          // what the logs are for; "": for themselves
 }
 
 // Run archives until the context ends, which is no error; with Once until all that there was is archived. The caller sees to it that one
@@ -49,17 +56,46 @@ func Run(ctx context.Context, o Options) error {
 	if o.lookEvery == 0 {
 		o.lookEvery = usualLook
 	}
+	if o.fillEvery == 0 {
+		o.fillEvery = usualFill
+	}
+	if o.settleFor == 0 {
+		o.settleFor = usualSettle
+	}
 	s, err := openSpool(o.Dir, o.Log)
 	if err != nil {
 		return err
 	}
-	a := &archiver{Options: o, id: clientID(o.Host, o.Instance), spool: s}
+	a := newArchiver(o, s)
+	filled := a.filling(ctx)
 	err = a.run(ctx)
+	filled()
 	stopped := s.stop(ctx)
 	if ctx.Err() != nil && isFull(stopped) {
 		stopped = nil // told already, and the server sends again what was not written
 	}
 	return errors.Join(err, stopped)
+}
+
+// filling fills gaps meanwhile; what it returns waits until that has ended. With Once it is then that it is done.
+func (a *archiver) filling(ctx context.Context) (wait func()) {
+	o := a.Options
+	o.Sources = slices.Clone(o.Sources) // connecting changes them
+	filler := newArchiver(o, nil)
+	if a.Once {
+		return func() { filler.fillAll(ctx) }
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		filler.fillAlways(ctx)
+	}()
+	return func() { stop(); <-done }
+}
+
+func newArchiver(o Options, s *spool) *archiver {
+	return &archiver{Options: o, id: clientID(o.Host, o.Instance), spool: s, vain: map[string]string{}, told: map[string]bool{}}
 }
 
 // clientID lies in the upper half, where nobody counts up to by hand.
@@ -85,7 +121,10 @@ func (a *archiver) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil || errors.Is(err, errEnough):
 			return nil
-		case errors.As(err, &stop) || a.Once && !errors.Is(err, errBroken):
+		case errors.Is(err, errMet):
+			a.Log.Info(errMet.Error()+": back to the server that is followed", "instance", a.Instance)
+			continue
+		case errors.As(err, &stop) || a.Once && !errors.Is(err, errBroken) && !errors.Is(err, errVain):
 			return err
 		case a.place() != before:
 			pause, told = shortest, ""
@@ -117,16 +156,13 @@ func (a *archiver) attempt(ctx context.Context) error {
 		return err // nothing is compared with what could not be written
 	}
 	asked := time.Now()
-	source, conn, facts, err := a.choose(ctx)
+	p, err := a.choose(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	look := func(name string) (*opening, error) {
-		return peek(ctx, *source, facts.server.Product, a.id, name, a.Log)
-	}
+	defer p.conn.Close()
 	end := a.spool.end()
-	next, err := decide(end, facts, look)
+	next, err := decide(end, p.facts, p.look(ctx, a))
 	if err != nil {
 		return err
 	}
@@ -135,18 +171,29 @@ func (a *archiver) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	err = a.follow(ctx, source, conn, facts, next)
-	if errors.Is(err, errEnough) && a.spool.sync(ctx) == nil {
+	other, there, err := a.around(ctx, end, p, next)
+	if err != nil {
+		return err
+	}
+	if other != nil {
+		defer other.conn.Close()
+		p, next = other, there
+	}
+	err = a.follow(ctx, p, next)
+	switch {
+	case errors.Is(err, errEnough) && a.spool.sync(ctx) == nil:
 		a.complete(asked)
+	case errors.Is(err, errVain):
+		a.vain[p.source.Address()] = next.detour.want.String()
 	}
 	return err
 }
 
 // choose takes the server that was followed, if it is reachable; after a time another one of the topology, in the order of the list.
-func (a *archiver) choose(ctx context.Context) (*Source, *client.Conn, *facts, error) {
+func (a *archiver) choose(ctx context.Context) (*peer, error) {
 	end := a.spool.end()
 	var faults []error
-	var other func() (*Source, *client.Conn, *facts, error)
+	var other *peer
 	for i := range a.Sources {
 		s := &a.Sources[i]
 		conn, f, err := meet(ctx, s)
@@ -154,35 +201,33 @@ func (a *archiver) choose(ctx context.Context) (*Source, *client.Conn, *facts, e
 			faults = append(faults, err)
 			continue
 		}
-		if end == nil || sameServer(end.Server, f.server) {
+		if end == nil || sameServer(end.followed(), f.server) {
 			a.sought = time.Time{}
 			if other != nil {
-				_, c, _, _ := other()
-				_ = c.Close()
+				_ = other.conn.Close()
 			}
-			return s, conn, f, nil
+			return &peer{s, conn, f}, nil
 		}
 		if other != nil {
 			_ = conn.Close()
 			continue
 		}
-		other = func() (*Source, *client.Conn, *facts, error) { return s, conn, f, nil }
+		other = &peer{s, conn, f}
 	}
 	if other == nil {
-		return nil, nil, nil, errors.Join(faults...)
+		return nil, errors.Join(faults...)
 	}
 	if a.sought.IsZero() {
 		a.sought = time.Now()
 	}
-	s, conn, f, _ := other()
 	if wait := a.Failover - time.Since(a.sought); len(a.Sources) > 1 && wait > 0 && !a.Once {
-		_ = conn.Close()
-		return nil, nil, nil, errors.Join(append(faults, fmt.Errorf("%s is not the server that was followed: it is taken if that does not come back within %s",
-			s.Address(), a.Failover))...)
+		_ = other.conn.Close()
+		return nil, errors.Join(append(faults, fmt.Errorf("%s is not the server that was followed: it is taken if that does not come back within %s",
+			other.source.Address(), a.Failover))...)
 	}
 	a.sought = time.Time{}
-	a.Log.Warn("going on with another server", "instance", a.Instance, "server", s.Address(), "server_id", f.server.ID)
-	return s, conn, f, nil
+	a.Log.Warn("going on with another server", "instance", a.Instance, "server", other.source.Address(), "server_id", other.facts.server.ID)
+	return other, nil
 }
 
 func meet(ctx context.Context, s *Source) (*client.Conn, *facts, error) {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,13 +48,16 @@ func TestLag(t *testing.T) {
 	s := newScene(t, build)
 	s.start(s.options())
 	s.await()
-	for range 10 {
+	var took []time.Duration
+	for range 11 {
 		s.sql("CREATE DATABASE d", "DROP DATABASE d")
 		begun := time.Now()
 		s.await()
-		if took := time.Since(begun); took > 700*time.Millisecond {
-			t.Errorf("it was archived %s after the commit", took)
-		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	if took[5] > time.Second { // the disk of a busy machine may take longer now and then
+		t.Errorf("it was archived so long after the commits: %s", took)
 	}
 }
 

@@ -17,6 +17,8 @@ type course struct {
 	gap, doubt string
 	suspect    bool   // the server may have been reset: GTIDs that it lacks prove it
 	broken     string // why the last log is ended, although the server is the same
+
+	detour *detour // nil: the server is followed as long as it is there
 }
 
 // decide compares the end of the archive with what the server has. It changes nothing.

@@ -27,6 +27,16 @@ type entry struct {
 	Ends byte  `json:"ends"` // the type of that event
 	// Broken is why nothing follows on this log although the server is the same: it was found to hold something else.
 	Broken string `json:"broken,omitempty"`
+	// Instead is the server that is followed, where another one's log was read since it had no more what is in it; nil: it is the log's.
+	Instead *Server `json:"instead,omitempty"`
+}
+
+// followed is the server that archiving goes on with, if it is there.
+func (e *entry) followed() Server {
+	if e.Instead != nil {
+		return *e.Instead
+	}
+	return e.Server
 }
 
 // put replaces the description, durably.

@@ -33,7 +33,13 @@ type follower struct {
 }
 
 // follow archives what a server sends, until that or the context ends.
-func (a *archiver) follow(ctx context.Context, s *Source, conn *client.Conn, facts *facts, c course) error {
+func (a *archiver) follow(ctx context.Context, p *peer, c course) error {
+	s, facts := p.source, p.facts
+	if c.resume && c.detour == nil { // else the next log says it
+		if err := a.spool.stay(ctx); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := &follower{archiver: a, ctx: ctx, facts: facts, course: c, name: c.from.file, at: c.from.at}
@@ -50,7 +56,7 @@ func (a *archiver) follow(ctx context.Context, s *Source, conn *client.Conn, fac
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		cancel(f.watch(ctx, conn))
+		cancel(f.watch(ctx, p.conn))
 	}()
 	err = d.wait(ctx)
 	cancel(err)
@@ -196,13 +202,15 @@ func (f *follower) rotated(name string) error {
 	if err := f.spool.close(f.ctx, ""); err != nil {
 		return err
 	}
-	if f.Once && f.name == f.facts.end.file {
-		return errEnough
+	if f.name == f.facts.end.file {
+		if err := f.enough(); err != nil {
+			return err
+		}
 	}
 	if name != successor(f.name) { // somebody deleted logs, or reset them: look at it from the beginning
 		return fmt.Errorf("the server sends %s after %s", name, f.name)
 	}
-	f.name, f.at, f.opening, f.course = name, start, &opening{}, course{}
+	f.name, f.at, f.opening, f.course = name, start, &opening{}, course{detour: f.course.detour}
 	return nil
 }
 
@@ -226,7 +234,7 @@ func (f *follower) begin(raw []byte) error {
 	}
 	e := &entry{Log: Log{
 		Seq: 1, Server: f.facts.server, Name: f.name, Head: o.head(), Size: int64(len(content)),
-		First: o.first, Last: h.at, GTIDBefore: o.before.String(), GTIDAfter: o.before.String(), Encrypted: o.hole > 0,
+		First: o.first, Last: h.at, GTIDBefore: o.before.String(), GTIDAfter: o.before.String(), Encrypted: o.hole > 0, Fills: f.fills,
 	}, Tail: int64(len(content) - len(o.second)), Ends: byte(h.kind)}
 	if end != nil {
 		e.Seq = end.Seq + 1
@@ -235,6 +243,9 @@ func (f *follower) begin(raw []byte) error {
 				return err
 			}
 		}
+	}
+	if d := f.course.detour; d != nil {
+		e.Instead = &d.home
 	}
 	if e.Gap, err = f.course.join(end, e.Log, f.facts.gtids); err != nil {
 		return err
@@ -257,7 +268,13 @@ func (f *follower) tell(e *entry) {
 
 // enough ends the stream when there was something to reach, and it is reached.
 func (f *follower) enough() error {
-	if f.Once && f.name == f.facts.end.file && f.at >= f.facts.end.at {
+	ended := f.name == f.facts.end.file && f.at >= f.facts.end.at
+	switch d := f.course.detour; {
+	case d != nil && f.spool.has(d.want):
+		return errMet
+	case d != nil && ended:
+		return errVain
+	case f.Once && ended:
 		return errEnough
 	}
 	return nil

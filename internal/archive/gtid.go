@@ -139,6 +139,40 @@ func (g *gtids) lacksDomains(all *gtids) string {
 	return strings.Join(words, ",")
 }
 
+// origins are the last numbers of MariaDB's domains, of each server that wrote in one.
+type origins map[origin]uint64
+
+type origin struct{ domain, server uint32 }
+
+// parseOrigins reads a gtid_binlog_state.
+func parseOrigins(text string) (origins, error) {
+	out := origins{}
+	if text == "" {
+		return out, nil
+	}
+	for word := range strings.SplitSeq(text, ",") {
+		one, err := mysql.ParseMariadbGTID(strings.TrimSpace(word))
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the GTIDs %q: %w", text, err)
+		}
+		at := origin{one.DomainID, one.ServerID}
+		out[at] = max(out[at], one.SequenceNumber)
+	}
+	return out, nil
+}
+
+// lacks names the last of each server's in all that o does not reach; "" if it has them all.
+func (o origins) lacks(all origins) string {
+	var words []string
+	for at, number := range all {
+		if number > o[at] {
+			words = append(words, fmt.Sprintf("%d-%d-%d", at.domain, at.server, number))
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, ",")
+}
+
 // without is a less b; both are in order and without overlap.
 func without(a, b mysql.IntervalSlice) mysql.IntervalSlice {
 	var out mysql.IntervalSlice

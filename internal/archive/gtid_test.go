@@ -35,6 +35,27 @@ func TestMissingGTIDs(t *testing.T) {
 	}
 }
 
+// What another server wrote in a domain is not hidden behind a later number of that domain.
+func TestOrigins(t *testing.T) {
+	for _, c := range []struct{ all, have, missing string }{
+		{"", "", ""},
+		{"0-1-10", "0-1-10", ""},
+		{"0-1-10", "0-1-12,0-3-4,1-1-1", ""},
+		{"0-2-5,0-1-10", "0-1-10", "0-2-5"},
+		{"0-2-5,0-1-10", "0-2-4,0-1-20", "0-2-5"},
+		{"0-1-10,1-1-3", "0-1-9", "0-1-10,1-1-3"},
+	} {
+		all, err := parseOrigins(c.all)
+		have, err2 := parseOrigins(c.have)
+		if got := have.lacks(all); err != nil || err2 != nil || got != c.missing {
+			t.Errorf("of %q, %q lacks %q, %v, %v; not %q", c.all, c.have, got, err, err2, c.missing)
+		}
+	}
+	if _, err := parseOrigins("x"); err == nil {
+		t.Error("x was read")
+	}
+}
+
 // Adding runs gives what adding one by one does.
 func TestRunsOfGTIDs(t *testing.T) {
 	origins := []uuid.UUID{{1}, {2}}

@@ -14,7 +14,8 @@ import (
 
 var logFileName = regexp.MustCompile(`^[0-9]{8}-`)
 
-// sweep removes what belongs to no description: bytes of a log that was never described, marks of closed ones, halves of descriptions.
+// sweep removes what belongs to no description: bytes of a log that was never described, marks of closed ones, and what was on its way to
+// take a name (all hidden files are).
 func sweep(dir string, described []string) error {
 	found, err := os.ReadDir(dir)
 	if err != nil {
@@ -24,10 +25,10 @@ func sweep(dir string, described []string) error {
 		name := f.Name()
 		base := strings.TrimSuffix(strings.TrimSuffix(name, markSuffix), IndexSuffix)
 		switch {
-		case f.IsDir() || strings.HasSuffix(name, entrySuffix) && !strings.HasPrefix(name, "."):
+		case f.IsDir():
 			continue
-		case strings.HasPrefix(name, ".") && (strings.Contains(name, entrySuffix) || strings.Contains(name, IndexSuffix) || strings.HasPrefix(name, "."+untilFile)):
-		case !logFileName.MatchString(name) || slices.Contains(described, base+entrySuffix):
+		case strings.HasPrefix(name, "."):
+		case strings.HasSuffix(name, entrySuffix) || !logFileName.MatchString(name) || slices.Contains(described, base+entrySuffix):
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -96,7 +96,7 @@ func (s *scene) options(sources ...Source) Options {
 		sources = []Source{root(s.Server)}
 	}
 	return Options{Dir: s.dir, Instance: "shop", Host: "here", Sources: sources, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
-		lookEvery: 500 * time.Millisecond, Failover: time.Second}
+		lookEvery: 500 * time.Millisecond, settleFor: 500 * time.Millisecond, Failover: time.Second}
 }
 
 // start runs an archiver until the returned function stops it.

@@ -48,6 +48,13 @@ func (s *spool) end() *entry {
 	return &e
 }
 
+// has tells whether all of this is archived. It is so only between transactions.
+func (s *spool) has(all *gtids) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.scan.history.commit == nil && s.scan.history.done.lacks(all) == ""
+}
+
 // begin makes the next log, with its first events, and describes it: from here on it exists.
 func (s *spool) begin(ctx context.Context, e *entry, scan *scanner, first []byte) error {
 	s.syncing.Lock()
@@ -168,6 +175,18 @@ func (s *spool) describe(ctx context.Context, e *entry) error {
 	return nil
 }
 
+// stay forgets that the last log was read instead of another server's: what follows on it is found without that.
+func (s *spool) stay(ctx context.Context) error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.last == nil || s.last.Instead == nil {
+		return nil
+	}
+	e := *s.last
+	e.Instead = nil
+	return s.describe(ctx, &e)
+}
+
 // close ends the last log, to which the server writes no more; broken says why nothing follows on it, if so.
 func (s *spool) close(ctx context.Context, broken string) error {
 	s.syncing.Lock()
@@ -241,6 +260,9 @@ func (s *spool) whenThereIsRoom(ctx context.Context, write func() error) error {
 func openSpool(dir string, log *slog.Logger) (*spool, error) {
 	if err := durable.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("cannot make the binary log archive: %w", err)
+	}
+	if err := identify(dir); err != nil {
+		return nil, err
 	}
 	s := &spool{dir: dir, log: log}
 	names, err := entryNames(dir)

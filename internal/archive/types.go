@@ -32,6 +32,9 @@ type Log struct {
 
 	Gap       *Gap `json:"gap,omitempty"` // nil: it follows directly on the log before it
 	Encrypted bool `json:"encrypted"`     // the server's file is encrypted, by MariaDB: ours is what it decrypts to
+
+	// Fills is the Head of the log before which there was a gap, if this one was read later, from another server, to fill it.
+	Fills string `json:"fills,omitempty"`
 }
 
 // Gap is what may be missing between a log and the one before it in the archive: a replay does not go across.
