@@ -114,7 +114,7 @@ type Volume struct {
 type Located struct {
 	Purpose database.Purpose `json:"purpose"`
 	Place   mount.Place      `json:"place"`
-	Unit    string           `json:"unit"`
+	Unit    string           `json:"unit"` // "": none; the cut does not hold it (a keyring)
 }
 
 // Snapshot is the local cut.

@@ -177,6 +177,12 @@ func (s *Store) Find(name, instance string) (*Point, error) {
 	return nil, fmt.Errorf("%q begins the ids of %d restore points: %w", name, len(hits), ErrAmbiguous)
 }
 
+// Relative tells a name that is counted from the newest point (latest, latest~1), of whichever instance is meant.
+func Relative(name string) bool {
+	_, ok := latest(name)
+	return ok
+}
+
 func latest(name string) (int, bool) {
 	rest, ok := strings.CutPrefix(name, "latest")
 	if !ok {

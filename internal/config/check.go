@@ -38,6 +38,9 @@ func (c *Config) check() []string {
 		for _, f := range i.Binlog.faults() {
 			faults = append(faults, fmt.Sprintf("line %d: instance %s: binlog: %s", c.line("instances", name, "binlog", f.key), name, f.text))
 		}
+		for _, f := range i.Dump.faults() {
+			faults = append(faults, fmt.Sprintf("line %d: instance %s: dump: %s", c.line("instances", name, "dump", f.key), name, f.text))
+		}
 	}
 	return slices.Concat(faults, c.hookFaults(), c.retentionFaults(), c.repositoryFaults())
 }

@@ -60,6 +60,7 @@ type Instance struct {
 	Service     Service     `yaml:"service"`
 	Replication Replication `yaml:"replication"`
 	Binlog      Binlog      `yaml:"binlog"`
+	Dump        Dump        `yaml:"dump"`
 	Retention   *Retention  `yaml:"retention"` // over that of the whole file, key by key
 }
 
@@ -218,6 +219,15 @@ func (d Dirs) Check() error {
 
 // Runs is where the ledgers are.
 func (d Dirs) Runs() string { return filepath.Join(d.State, "runs") }
+
+// Tables is where what points hold is kept, once it was looked at.
+func (d Dirs) Tables() string { return filepath.Join(d.State, "tables") }
+
+// Replaced is where the views, routines and events are kept that a restore of a database has replaced.
+func (d Dirs) Replaced() string { return filepath.Join(d.State, "replaced") }
+
+// DumpsOf is where the live dumps of an instance go if nothing is configured.
+func (d Dirs) DumpsOf(instance string) string { return filepath.Join(d.State, "dumps", instance) }
 
 // Points is where the catalogue is.
 func (d Dirs) Points() string { return filepath.Join(d.State, "points") }

@@ -15,14 +15,18 @@ var ErrInjected = errors.New("injected fault")
 // stages are the names of all undo steps; each has the five boundaries of its life.
 var stages = []string{
 	"replication", "readonly", "service", "hold", "freeze", "cut", // a backup
-	"place", "aside", "scratch", "server", "config", // a restore or a replica
+	"place", "aside", "branch", "scratch", "server", "config", // a restore, a replica, a scratch server
+	"staging", "schema", "near", "checkpoint", "swap", // tables in the place of others
 }
 
 var moments = []string{"promise", "act", "acted", "undo", "undone"}
 
 // others are boundaries that are no step's.
 var others = []string{"facts.read", "ledger.begun", "ledger.append", "cut.finished", "record.write", "record.written", "keep.written",
-	"ship.begun", "ship.sent", "ship.committed", "remove.marked", "remove.unlisted", "prune.dropped"}
+	"ship.begun", "ship.sent", "ship.committed", "remove.marked", "remove.unlisted", "prune.dropped",
+	"tables.loaded", "tables.copied", "tables.checked", "finish.unbound", "finish.trigger", "finish.rested", "finish.bound",
+	"binlog.sent", "binlog.committed", "binlog.appended",
+	"dump.begun", "dump.held", "dump.snapshot", "dump.noted", "dump.manifest", "load.begun", "load.half", "load.noted", "load.moved"}
 
 // Boundaries lists every place where a fault can be injected.
 func Boundaries() []string {

@@ -10,6 +10,7 @@
 //
 //	{"op":"run","run":"...","instance":"...","pid":1,"boot":"...","at":"..."}   the first line
 //	{"op":"promise","n":1,"deed":{...},"at":"..."}                             deed 1 may happen from now on
+//	{"op":"promise","n":3,"over":[1,2],"deed":{...},"at":"..."}                and its undo answers for deeds 1 and 2 too, which are closed
 //	{"op":"undone","n":1,"at":"..."}                                           it is taken back
 //	{"op":"kept","n":1,"at":"..."}                                             it stays: the catalogue owns it
 //
@@ -35,6 +36,8 @@ type Deed struct {
 	Title string `json:"title"`
 	// Manual is the command that an operator would type if we cannot take the deed back.
 	Manual string `json:"manual,omitempty"`
+	// Instance is the one whose server the deed changes, where its run is not that instance's: its next run takes the deed back first.
+	Instance string `json:"instance,omitempty"`
 	// Args is what the Undoer of this Kind needs.
 	Args json.RawMessage `json:"args,omitempty"`
 	// UntilCommit marks a deed that belongs to the catalogue once the run's point is recorded (a snapshot):
@@ -68,4 +71,7 @@ type Step[T any] struct {
 	// Undo takes it back from inside the process that did it, where that knows more than the ledger (a pinned connection,
 	// the guard's pipe). Nil means: as a later process would, by the registry.
 	Undo func(context.Context) error
+	// Over are open deeds that this one's undo takes back too, or not, by what it finds: its promise closes them, so that no undo of theirs
+	// takes away what this one needs.
+	Over []*Receipt
 }

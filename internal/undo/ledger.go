@@ -33,6 +33,7 @@ type record struct {
 	Op       string    `json:"op"`
 	N        int       `json:"n,omitempty"`
 	Deed     *Deed     `json:"deed,omitempty"`
+	Over     []int     `json:"over,omitempty"`
 	Run      string    `json:"run,omitempty"`
 	Instance string    `json:"instance,omitempty"`
 	PID      int       `json:"pid,omitempty"`
@@ -172,16 +173,27 @@ func readLedger(path string) (head record, receipts []*Receipt, err error) {
 				return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: a promise out of order", number, path)
 			}
 			receipts = append(receipts, &Receipt{Deed: *r.Deed, n: r.N, begun: true, open: true})
+			err = closeAll(receipts[:r.N-1], r.Over)
 		case opUndone, opKept:
-			if r.N < 1 || r.N > len(receipts) {
-				return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: deed %d was never promised", number, path, r.N)
-			}
-			receipts[r.N-1].open = false
+			err = closeAll(receipts, []int{r.N})
 		default:
-			return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: unknown entry %q", number, path, r.Op)
+			err = fmt.Errorf("unknown entry %q", r.Op)
+		}
+		if err != nil {
+			return head, receipts, fmt.Errorf("cannot read line %d of the ledger %s: %w", number, path, err)
 		}
 	}
 	return head, receipts, lines.Err()
+}
+
+func closeAll(receipts []*Receipt, numbers []int) error {
+	for _, n := range numbers {
+		if n < 1 || n > len(receipts) {
+			return fmt.Errorf("deed %d was never promised", n)
+		}
+		receipts[n-1].open = false
+	}
+	return nil
 }
 
 func ledgersIn(dir string) ([]string, error) {

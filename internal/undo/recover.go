@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/holdstill/holdstill/internal/durable"
@@ -20,6 +21,21 @@ type Left struct {
 	Open     []Deed
 	Err      error // the ledger cannot be read; Open is what could be
 	path     string
+}
+
+// Concerns tells whether the run was the instance's, or has left it changed.
+func (l Left) Concerns(instance string) bool {
+	return l.Instance == instance || slices.Contains(l.Instances(), instance)
+}
+
+// Instances are those that the run has left changed, beside its own.
+func (l Left) Instances() (names []string) {
+	for _, d := range l.Open {
+		if d.Instance != "" && !slices.Contains(names, d.Instance) {
+			names = append(names, d.Instance)
+		}
+	}
+	return names
 }
 
 // Leftovers lists the ledgers below dir, oldest first. One that cannot be read hides no other.

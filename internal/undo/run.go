@@ -68,7 +68,7 @@ func Promise[T any](run *Run, step Step[T]) (*Promised[T], error) {
 	if err := fault.At(step.Deed.Stage + ".promise"); err != nil {
 		return nil, err
 	}
-	receipt, err := run.promise(step.Deed, step.Undo)
+	receipt, err := run.promise(step.Deed, step.Undo, step.Over)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func Do[T any](ctx context.Context, run *Run, step Step[T]) (T, *Receipt, error)
 	return out, p.Receipt, err
 }
 
-func (run *Run) promise(d Deed, live func(context.Context) error) (*Receipt, error) {
+func (run *Run) promise(d Deed, live func(context.Context) error, over []*Receipt) (*Receipt, error) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if run.sealed {
@@ -119,8 +119,16 @@ func (run *Run) promise(d Deed, live func(context.Context) error) (*Receipt, err
 		}
 		r.undo = func(ctx context.Context) error { return undoer(ctx, d) }
 	}
-	if err := run.ledger.append(record{Op: opPromise, N: r.n, Deed: &d}); err != nil {
+	promise := record{Op: opPromise, N: r.n, Deed: &d}
+	for _, o := range over {
+		promise.Over = append(promise.Over, o.n)
+	}
+	if err := run.ledger.append(promise); err != nil {
 		return nil, fmt.Errorf("cannot promise to undo %q: %w", d.Title, err)
+	}
+	for _, o := range over {
+		o.open = false
+		r.begun = true // there is something to take back, whether it acts or not
 	}
 	run.receipts = append(run.receipts, r)
 	return r, nil

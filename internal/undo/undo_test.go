@@ -318,3 +318,25 @@ func TestSweep(t *testing.T) {
 		t.Fatalf("left %v, error %v", left, err)
 	}
 }
+
+// A deed that answers for others closes theirs with its promise, for a later process too, and is taken back even if it never acted.
+func TestOneDeedAnswersForOthers(t *testing.T) {
+	w := &world{broken: map[string]bool{"three": true}}
+	run, dir := begin(t, w)
+	over := []*Receipt{do(t, run, w.step("one", false)), do(t, run, w.step("two", false))}
+	three := w.step("three", false)
+	three.Over = over
+	if _, err := Promise(run, three); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Unwind(t.Context()); err == nil || len(w.names) != 2 {
+		t.Errorf("left %v, error %v", w.names, err)
+	}
+	if err := run.End(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := Leftovers(dir)
+	if err != nil || len(left) != 1 || len(left[0].Open) != 1 || left[0].Open[0].Stage != "three" {
+		t.Errorf("a later process sees %+v, %v", left, err)
+	}
+}
