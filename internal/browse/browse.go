@@ -61,21 +61,11 @@ func Attach(ctx context.Context, tree repository.Tree, dir string, log *slog.Log
 	if err != nil {
 		return nil, fmt.Errorf("cannot show the stored files at %s: %w", dir, err)
 	}
-	if err := moveMount(v.path, dir); err != nil {
+	if err := mount.Attach(v.path, dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot attach the stored files to %s: %w", dir, err), v.Close())
 	}
 	v.path, v.dir = dir, dir
 	return v, v.mounted.Close() // else the view would look used for ever
-}
-
-// moveMount attaches a mount that is attached nowhere.
-func moveMount(private, dir string) error {
-	fd, err := unix.Open(private+"/.", unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // Path is the root directory of the view.

@@ -113,7 +113,7 @@ func (c Cuts) Attach(ctx context.Context, p *catalog.Point, pieces []Piece, dir 
 	if err != nil {
 		return err
 	}
-	err = moveMount(ground.Path(), dir)
+	err = mount.Attach(ground.Path(), dir)
 	_ = ground.Close()
 	if err != nil {
 		return fmt.Errorf("cannot attach to %s: %w", dir, err)
@@ -167,7 +167,7 @@ func (c Cuts) stage(piece Piece, dir string, stages map[string]string) (string, 
 		if err := os.Mkdir(at, 0o700); err != nil {
 			return "", err
 		}
-		if err := moveMount(root, at); err != nil {
+		if err := mount.Attach(root, at); err != nil {
 			return "", fmt.Errorf("cannot attach the cut: %w", err)
 		}
 		stages[piece.Unit] = at

@@ -5,6 +5,10 @@
 // /var/lib/mysql of the server is var/lib/mysql of the tree, and a description: the catalogue's entry, which lets any host that
 // can open the store work with the point. Every stored point is a whole one; that it shares most of its content with the one
 // before is the store's business.
+//
+// Beside the points there are binary logs, which grow: each is a tree with one file, which is committed again with what was added. So that a
+// server which writes a little all the time does not make the store write its indexes all the time, what was added can wait beside the
+// tree for a while, as tails (Append); the next commit takes their place.
 package repository
 
 import (
@@ -46,15 +50,22 @@ type Store interface {
 	// ID is the store's own, the same for every host that connects to it.
 	ID() string
 	Status(context.Context) (Status, error)
-	// Points lists what is stored, of all hosts and instances, oldest first.
+	// Points lists the points that are stored, of all hosts and instances, oldest first.
 	Points(context.Context) ([]Stored, error)
-	// Begin opens a session that writes one point. Nothing of it is seen by anybody before Commit.
+	// Logs lists the binary logs, of all hosts and instances, oldest first. Each is told once, as it was last committed or appended to.
+	Logs(context.Context) ([]Stored, error)
+	// Begin opens a session that writes one point or log. Nothing of it is seen by anybody before Commit.
 	Begin(context.Context, Session) (Writer, error)
-	// Open reads a stored point.
+	// Append keeps what follows on a stored log until a commit has it too, in one write to the store. It returns when that is safe. The
+	// description is that of the log with it. The bytes join what is stored; those that do not are not seen.
+	Append(context.Context, Description, Tail, []byte) error
+	// ReadTail reads what was appended.
+	ReadTail(context.Context, Stored, Tail) ([]byte, error)
+	// Open reads a stored point, or a log as it was last committed.
 	Open(context.Context, Stored) (Tree, error)
 	// Describe replaces the description of a stored point.
 	Describe(context.Context, Stored, Description) (Stored, error)
-	// Remove makes a stored point be no longer listed. The space is given back by Maintain, after a margin that protects sessions
+	// Remove makes a stored point or log be no longer listed. The space is given back by Maintain, after a margin that protects sessions
 	// which are under way on other hosts. It is no error if it is gone.
 	Remove(context.Context, Stored) error
 	// Maintain gives back what nothing refers to, and keeps the store fast. One host at a time does it; the others return at once.
@@ -64,8 +75,18 @@ type Store interface {
 	Close(context.Context) error
 }
 
+// Kind is what something stored is.
+type Kind string
+
+// The kinds.
+const (
+	KindPoint Kind = ""
+	KindLog   Kind = "binlog"
+)
+
 // Session is what a writer needs to know before it begins.
 type Session struct {
+	Kind           Kind
 	Instance, Host string
 	// Chunk is the length of the pieces that files are cut into, in bytes: a power of two, see ChunkFor.
 	Chunk int
@@ -106,7 +127,8 @@ type File struct {
 // Writer writes one point. Put may be called from several goroutines.
 type Writer interface {
 	Put(context.Context, File) (Content, error)
-	// Commit stores the tree and makes the point seen. It returns when the store has confirmed all of it.
+	// Commit stores the tree and makes the point seen. It returns when the store has confirmed all of it. A log takes the place of what was
+	// stored under its id before, with the tails that it has too.
 	Commit(context.Context, *Node, Description) (Stored, error)
 	Counts() Counts
 	// Close ends the session. Without Commit nothing is seen; what was uploaded is found again by the next session of the instance.
@@ -128,7 +150,8 @@ type Node struct {
 
 // Description is what is stored beside the tree.
 type Description struct {
-	Point    string // id
+	Kind     Kind
+	Point    string // id of the point, or of the log
 	Instance string
 	Host     string
 	TakenAt  time.Time
@@ -136,13 +159,17 @@ type Description struct {
 	Entry    json.RawMessage // the catalogue's
 }
 
-// Stored is one point of the store.
+// Stored is one point or log of the store.
 type Stored struct {
 	Description
 	Handle string // the store's name for it
+	Tails  []Tail // of a log: what follows on the tree, in order and without a gap
 	// Unreadable says why the Entry is missing; all else is known all the same. Nil: it is there.
 	Unreadable error
 }
+
+// Tail are bytes of a log's file that follow on what is committed, by their places in the file.
+type Tail struct{ From, To int64 }
 
 // Tree is the content of a stored point.
 type Tree interface {
@@ -183,6 +210,7 @@ type Status struct {
 	Location   string    `json:"location"` // without secrets
 	Format     string    `json:"format"`   // hash, encryption, compression
 	Points     int       `json:"points"`
+	Logs       int       `json:"logs"` // binary logs
 	Hosts      []string  `json:"hosts"`
 	Bytes      int64     `json:"bytes"` // that the store takes
 	Blobs      int       `json:"blobs"`
@@ -211,14 +239,16 @@ type CheckOptions struct {
 // Health is the outcome of a check.
 type Health struct {
 	Points  int      `json:"points"`
+	Logs    int      `json:"logs"` // binary logs
 	Files   int      `json:"files"`
 	Bytes   int64    `json:"bytes"` // whose content was read
 	Damages []Damage `json:"damages"`
 }
 
-// Damage is one thing that cannot be read back.
+// Damage is one thing that cannot be read back, of a point or of a log.
 type Damage struct {
 	Point string `json:"point"`
+	Log   string `json:"log,omitempty"` // its id; the file is its name
 	File  string `json:"file,omitempty"`
 	Text  string `json:"text"`
 }

@@ -100,7 +100,7 @@ func (c *contents) close() error {
 // list walks everything that belongs to the point. What lies below another path of it is found there.
 func (c *contents) list() error {
 	for _, l := range c.point.Paths {
-		if c.below(l) {
+		if l.Unit == "" || c.below(l) { // no cut holds it, or another path does
 			continue
 		}
 		if err := c.located(l); err != nil {

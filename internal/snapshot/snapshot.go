@@ -80,6 +80,12 @@ type Cloner interface {
 	Clone(ctx context.Context, real, target string) error
 }
 
+// Brancher is a Tree that can give, in an instant and for any size, a writable copy of all of itself, which shares its storage until it is
+// written to. The step opens the copy; its undo removes what has a name. Nothing that is written to the copy reaches the cut.
+type Brancher interface {
+	Branch(run string) undo.Step[Tree]
+}
+
 // Layered is a Tree whose file system lies in a file of another one, so that addresses of the former are offsets in the latter.
 type Layered interface {
 	// Image is the file that the tree is read from; it is closed with the tree.

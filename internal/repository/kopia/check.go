@@ -31,7 +31,7 @@ type checker struct {
 // Check looks at every content of every file: that the pack which holds it is there and long enough, and, for a part of them, that it can be
 // decrypted and is what was stored.
 func (s *Store) Check(ctx context.Context, o repository.CheckOptions) (repository.Health, error) {
-	manifests, err := s.manifests(ctx)
+	manifests, err := s.manifests(ctx, pointTag, logTag)
 	if err != nil {
 		return repository.Health{}, fmt.Errorf("cannot check %s: %w", s.settings.Location, meaning(err))
 	}
@@ -51,25 +51,57 @@ func (s *Store) Check(ctx context.Context, o repository.CheckOptions) (repositor
 		return c.health, fmt.Errorf("cannot check %s: %w", s.settings.Location, meaning(err))
 	}
 	for _, m := range manifests {
-		id := m.Tags[pointTag]
-		if o.Point != "" && o.Point != id {
+		of := repository.Damage{Point: m.Tags[pointTag], Log: m.Tags[logTag]}
+		switch {
+		case o.Point != "" && o.Point != of.Point:
 			continue
+		case of.Log != "":
+			c.health.Logs++
+		default:
+			c.health.Points++
 		}
-		c.health.Points++
 		c.tree = &tree{repo: reader, root: m.RootEntry}
-		if err := c.entry(ctx, id, "/", m.RootEntry); err != nil {
+		if err := c.entry(ctx, of, "/", m.RootEntry); err != nil {
 			return c.health, err
 		}
 	}
-	return c.health, nil
+	if o.Point != "" {
+		return c.health, nil
+	}
+	return c.health, c.tails(ctx, s)
 }
 
-func (c *checker) entry(ctx context.Context, point, name string, e *snapshot.DirEntry) error {
+// tails looks at what was appended to logs. There is little of it, so all is read.
+func (c *checker) tails(ctx context.Context, s *Store) error {
+	tails, err := s.allTails(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot check %s: %w", s.settings.Location, meaning(err))
+	}
+	logs, err := s.Logs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range logs {
+		for _, t := range tails[s.tailPrefix(l.Point)] {
+			data, err := s.ReadTail(ctx, l, t)
+			if errors.Is(err, repository.ErrNotThere) { // a commit has it meanwhile
+				continue
+			}
+			c.health.Bytes += int64(len(data))
+			if err := c.note(ctx, repository.Damage{Log: l.Point}, fmt.Sprintf("tail at %d", t.From), err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *checker) entry(ctx context.Context, of repository.Damage, name string, e *snapshot.DirEntry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if e.Type == snapshot.EntryTypeDirectory {
-		return c.directory(ctx, point, name, e)
+		return c.directory(ctx, of, name, e)
 	}
 	c.health.Files++
 	if c.o.Progress != nil {
@@ -80,16 +112,16 @@ func (c *checker) entry(ctx context.Context, point, name string, e *snapshot.Dir
 		err = c.object(ctx, e.ObjectID, e.FileSize)
 		c.seen[e.ObjectID] = err
 	}
-	return c.note(ctx, point, name, err)
+	return c.note(ctx, of, name, err)
 }
 
-func (c *checker) directory(ctx context.Context, point, name string, e *snapshot.DirEntry) error {
+func (c *checker) directory(ctx context.Context, of repository.Damage, name string, e *snapshot.DirEntry) error {
 	children, err := c.tree.raw(ctx, e.ObjectID)
 	if err != nil {
-		return c.note(ctx, point, name, err)
+		return c.note(ctx, of, name, err)
 	}
 	for _, child := range children {
-		if err := c.entry(ctx, point, path.Join(name, child.Name), child); err != nil {
+		if err := c.entry(ctx, of, path.Join(name, child.Name), child); err != nil {
 			return err
 		}
 	}
@@ -97,7 +129,7 @@ func (c *checker) directory(ctx context.Context, point, name string, e *snapshot
 }
 
 // note records a damage. An error of a store that does not answer any more is no damage, and ends the check.
-func (c *checker) note(ctx context.Context, point, file string, err error) error {
+func (c *checker) note(ctx context.Context, of repository.Damage, file string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -107,7 +139,8 @@ func (c *checker) note(ctx context.Context, point, file string, err error) error
 	if _, gone := c.repo.BlobReader().GetMetadata(ctx, format.KopiaRepositoryBlobID); gone != nil {
 		return fmt.Errorf("cannot go on with the check: %w", gone)
 	}
-	c.health.Damages = append(c.health.Damages, repository.Damage{Point: point, File: file, Text: err.Error()})
+	of.File, of.Text = file, err.Error()
+	c.health.Damages = append(c.health.Damages, of)
 	return nil
 }
 

@@ -88,7 +88,7 @@ func (w *writer) checkpoint(ctx context.Context) error {
 }
 
 func (w *writer) source() snapshot.SourceInfo {
-	return snapshot.SourceInfo{Host: w.of.Host, UserName: userName, Path: "/" + w.of.Instance}
+	return sourceOf(w.of.Kind, w.of.Host, w.of.Instance)
 }
 
 // dropCheckpoints removes the checkpoints of the instance, those of sessions that were killed too: only one session of an instance lives.

@@ -22,8 +22,9 @@ import (
 
 const (
 	pointTag   = "tag:holdstill-point" // "tag:" is what kopia shows as a tag
+	logTag     = "tag:holdstill-binlog"
+	sizeTag    = "tag:holdstill-size"  // of a log, in bytes
 	entryTag   = "tag:holdstill-entry" // the object of the entry, so that a list need not read the trees
-	entryName  = "holdstill-point.json"
 	pinName    = "holdstill"
 	entryClass = "h" // contents with a letter lie in the packs that are cached whole
 )
@@ -48,13 +49,13 @@ func contentOf(id object.ID, length int64) repository.Content {
 func (w *writer) Commit(ctx context.Context, root *repository.Node, d repository.Description) (repository.Stored, error) {
 	stored, err := w.commit(ctx, root, d)
 	if err != nil {
-		return stored, fmt.Errorf("cannot commit the point %s: %w", d.Point, meaning(err))
+		return stored, fmt.Errorf("cannot commit %s: %w", named(d.Kind, d.Point), meaning(err))
 	}
 	return stored, nil
 }
 
 func (w *writer) commit(ctx context.Context, root *repository.Node, d repository.Description) (repository.Stored, error) {
-	entry, err := w.write(ctx, d.Entry, entryClass, entryName)
+	entry, err := w.write(ctx, d.Entry, entryClass, entryFileOf(d.Kind))
 	if err != nil {
 		return repository.Stored{}, err
 	}
@@ -76,8 +77,18 @@ func (w *writer) commit(ctx context.Context, root *repository.Node, d repository
 	if err := w.dropCheckpoints(ctx); err != nil {
 		return repository.Stored{}, err
 	}
+	if d.Kind == repository.KindLog {
+		if err := w.dropOlder(ctx, m); err != nil {
+			return repository.Stored{}, err
+		}
+	}
 	if err := w.flushed(ctx); err != nil {
 		return repository.Stored{}, err
+	}
+	if d.Kind == repository.KindLog {
+		if err := w.store.dropTails(ctx, d, sizeOf(m)); err != nil {
+			return repository.Stored{}, err
+		}
 	}
 	return repository.Stored{Description: d, Handle: string(m.ID)}, nil
 }
@@ -100,18 +111,21 @@ func (s *Store) synced() error {
 }
 
 func entryFile(id object.ID, d repository.Description) *snapshot.DirEntry {
-	return &snapshot.DirEntry{Name: entryName, Type: snapshot.EntryTypeFile, Permissions: 0o600, FileSize: int64(len(d.Entry)),
+	return &snapshot.DirEntry{Name: entryFileOf(d.Kind), Type: snapshot.EntryTypeFile, Permissions: 0o600, FileSize: int64(len(d.Entry)),
 		ModTime: kfs.UTCTimestampFromTime(d.TakenAt), ObjectID: id}
 }
 
 func manifestOf(d repository.Description, top *snapshot.DirEntry, entry object.ID) *snapshot.Manifest {
 	now := kfs.UTCTimestampFromTime(time.Now())
 	m := &snapshot.Manifest{
-		Source:      snapshot.SourceInfo{Host: d.Host, UserName: userName, Path: "/" + d.Instance},
-		Description: "Holdstill restore point " + d.Point,
+		Source:      sourceOf(d.Kind, d.Host, d.Instance),
+		Description: titleOf(d.Kind) + d.Point,
 		StartTime:   kfs.UTCTimestampFromTime(d.TakenAt), EndTime: now,
 		RootEntry: top,
-		Tags:      map[string]string{pointTag: d.Point, entryTag: entry.String()},
+		Tags:      map[string]string{tagOf(d.Kind): d.Point, entryTag: entry.String()},
+	}
+	if d.Kind == repository.KindLog && top.DirSummary != nil {
+		m.Tags[sizeTag] = strconv.FormatInt(top.DirSummary.TotalFileSize-int64(len(d.Entry)), 10)
 	}
 	if d.Pinned {
 		m.Pins = []string{pinName}
@@ -171,14 +185,14 @@ func common(n *repository.Node, kind snapshot.EntryType) *snapshot.DirEntry {
 
 // Describe stores the snapshot anew with another entry, and takes the old ones away in the same flush.
 func (s *Store) Describe(ctx context.Context, was repository.Stored, d repository.Description) (repository.Stored, error) {
-	old, err := s.manifestsOf(ctx, was.Point)
+	old, err := s.manifestsOf(ctx, was.Kind, was.Point)
 	if err != nil {
 		return was, err
 	}
 	var out repository.Stored
 	err = repo.DirectWriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill describe"}, func(ctx context.Context, session repo.DirectRepositoryWriter) error {
 		w := &writer{store: s, session: session}
-		entry, err := w.write(ctx, d.Entry, entryClass, entryName)
+		entry, err := w.write(ctx, d.Entry, entryClass, entryFileOf(d.Kind))
 		if err != nil {
 			return err
 		}
@@ -200,7 +214,7 @@ func (s *Store) Describe(ctx context.Context, was repository.Stored, d repositor
 		err = s.synced()
 	}
 	if err != nil {
-		return was, fmt.Errorf("cannot describe the point %s anew: %w", d.Point, meaning(err))
+		return was, fmt.Errorf("cannot describe %s anew: %w", named(d.Kind, d.Point), meaning(err))
 	}
 	return out, nil
 }
@@ -218,7 +232,7 @@ func (w *writer) withEntry(ctx context.Context, top *snapshot.DirEntry, entry *s
 	var b snapshotfs.DirManifestBuilder
 	b.AddEntry(entry)
 	for _, e := range m.Entries {
-		if e.Name != entryName {
+		if e.Name != entry.Name {
 			b.AddEntry(e)
 		}
 	}

@@ -53,6 +53,9 @@ func (s *Store) Maintain(ctx context.Context) (repository.Maintenance, error) {
 	err = repo.DirectWriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill maintain"}, func(ctx context.Context, w repo.DirectRepositoryWriter) error {
 		return snapshotmaintenance.Run(ctx, w, maintenance.ModeFull, true, maintenance.SafetyFull)
 	})
+	if err == nil {
+		err = s.sweepTails(ctx, time.Now().Add(-tailMargin))
+	}
 	if err != nil {
 		return repository.Maintenance{}, fmt.Errorf("cannot maintain the repository: %w", meaning(err))
 	}
@@ -122,8 +125,10 @@ func (s *Store) Status(ctx context.Context) (repository.Status, error) {
 		return out, fmt.Errorf("cannot list what %s holds: %w", s.settings.Location, err)
 	}
 	points, err := s.Points(ctx)
-	out.Points = len(points)
-	for _, p := range points {
+	logs, logsErr := s.Logs(ctx)
+	err = errors.Join(err, logsErr)
+	out.Points, out.Logs = len(points), len(logs)
+	for _, p := range append(points, logs...) {
 		if !slices.Contains(out.Hosts, p.Host) {
 			out.Hosts = append(out.Hosts, p.Host)
 		}

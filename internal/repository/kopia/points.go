@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/object"
 	"github.com/kopia/kopia/snapshot"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/holdstill/holdstill/internal/repository"
 )
@@ -18,18 +20,24 @@ import (
 // Points lists what is stored with a tag of ours, oldest first. One whose description is damaged is listed too: the others are not to
 // suffer from it.
 func (s *Store) Points(ctx context.Context) ([]repository.Stored, error) {
-	manifests, err := s.manifests(ctx)
+	manifests, err := s.manifests(ctx, pointTag)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the points of %s: %w", s.settings.Location, meaning(err))
 	}
+	return s.described(ctx, manifests, pointOf)
+}
+
+// described reads the descriptions, and puts them in order.
+func (s *Store) described(ctx context.Context, manifests []*snapshot.Manifest, of func(*snapshot.Manifest) repository.Description) ([]repository.Stored, error) {
 	var out []repository.Stored
 	for _, m := range manifests {
-		stored, err := s.stored(ctx, m)
+		stored := repository.Stored{Handle: string(m.ID), Description: of(m)}
+		err := s.entryOf(ctx, m, &stored)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			stored.Unreadable = fmt.Errorf("cannot read the description of the point %s: %w", stored.Point, meaning(err))
+			stored.Unreadable = fmt.Errorf("cannot read the description of %s: %w", named(stored.Kind, stored.Point), meaning(err))
 		}
 		out = append(out, stored)
 	}
@@ -39,8 +47,8 @@ func (s *Store) Points(ctx context.Context) ([]repository.Stored, error) {
 	return out, nil
 }
 
-// manifests are the snapshots with our tag.
-func (s *Store) manifests(ctx context.Context) ([]*snapshot.Manifest, error) {
+// manifests are the snapshots with one of our tags.
+func (s *Store) manifests(ctx context.Context, tags ...string) ([]*snapshot.Manifest, error) {
 	if err := s.repo.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -48,34 +56,55 @@ func (s *Store) manifests(ctx context.Context) ([]*snapshot.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := snapshot.LoadSnapshots(ctx, s.repo, ids)
-	if err != nil {
+	all := make([]*snapshot.Manifest, len(ids))
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(loaders)
+	for i, id := range ids {
+		group.Go(func() (err error) {
+			// kopia's LoadSnapshots leaves out what it cannot read: prune would take logs away that only such a point needs
+			all[i], err = snapshot.LoadSnapshot(inner, s.repo, id)
+			if errors.Is(err, snapshot.ErrSnapshotNotFound) { // removed meanwhile
+				err = nil
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(m *snapshot.Manifest) bool { return m == nil || m.Tags[pointTag] == "" }), nil
+	return slices.DeleteFunc(all, func(m *snapshot.Manifest) bool {
+		return m == nil || !slices.ContainsFunc(tags, func(tag string) bool { return m.Tags[tag] != "" })
+	}), nil
 }
 
-func (s *Store) stored(ctx context.Context, m *snapshot.Manifest) (repository.Stored, error) {
-	out := repository.Stored{Handle: string(m.ID), Description: repository.Description{
+// loaders is how many manifests are read at once, as many as kopia's own tools do.
+const loaders = 50
+
+// pointOf is what a snapshot itself says of its point.
+func pointOf(m *snapshot.Manifest) repository.Description {
+	return repository.Description{
 		Point: m.Tags[pointTag], Instance: strings.TrimPrefix(m.Source.Path, "/"), Host: m.Source.Host,
 		TakenAt: m.StartTime.ToTime().UTC(), Pinned: slices.Contains(m.Pins, pinName),
-	}}
+	}
+}
+
+func (s *Store) entryOf(ctx context.Context, m *snapshot.Manifest, into *repository.Stored) error {
 	id, err := object.ParseID(m.Tags[entryTag])
 	if err != nil {
-		return out, fmt.Errorf("%w: %w", repository.ErrDamaged, err)
+		return fmt.Errorf("%w: %w", repository.ErrDamaged, err)
 	}
-	out.Entry, err = read(ctx, s.repo, id)
-	return out, err
+	into.Entry, err = read(ctx, s.repo, id)
+	return err
 }
 
 // manifestsOf finds a point by its id, not by its handle, which another host may have replaced meanwhile. It is in the list once, or more
 // often if two hosts described it at the same moment.
-func (s *Store) manifestsOf(ctx context.Context, point string) ([]*snapshot.Manifest, error) {
-	all, err := s.manifests(ctx)
+func (s *Store) manifestsOf(ctx context.Context, kind repository.Kind, point string) ([]*snapshot.Manifest, error) {
+	all, err := s.manifests(ctx, tagOf(kind))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the point %s: %w", point, meaning(err))
+		return nil, fmt.Errorf("cannot read %s: %w", named(kind, point), meaning(err))
 	}
-	all = slices.DeleteFunc(all, func(m *snapshot.Manifest) bool { return m.Tags[pointTag] != point })
+	all = slices.DeleteFunc(all, func(m *snapshot.Manifest) bool { return m.Tags[tagOf(kind)] != point })
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s: %w", point, repository.ErrNotThere)
 	}
@@ -85,9 +114,9 @@ func (s *Store) manifestsOf(ctx context.Context, point string) ([]*snapshot.Mani
 
 // Remove takes the snapshot out of the list.
 func (s *Store) Remove(ctx context.Context, p repository.Stored) error {
-	all, err := s.manifestsOf(ctx, p.Point)
+	all, err := s.manifestsOf(ctx, p.Kind, p.Point)
 	if errors.Is(err, repository.ErrNotThere) {
-		return nil
+		return s.dropTails(ctx, p.Description, math.MaxInt64)
 	}
 	if err != nil {
 		return err
@@ -95,11 +124,14 @@ func (s *Store) Remove(ctx context.Context, p repository.Stored) error {
 	err = repo.WriteSession(ctx, s.repo, repo.WriteSessionOptions{Purpose: "holdstill remove"}, func(ctx context.Context, w repo.RepositoryWriter) error {
 		return deleteAll(ctx, w, all)
 	})
+	if err == nil { // without the log they are nothing
+		err = s.dropTails(ctx, p.Description, math.MaxInt64)
+	}
 	if err == nil {
 		err = s.synced()
 	}
 	if err != nil {
-		return fmt.Errorf("cannot remove the point %s from the repository: %w", p.Point, meaning(err))
+		return fmt.Errorf("cannot remove %s from the repository: %w", named(p.Kind, p.Point), meaning(err))
 	}
 	return nil
 }

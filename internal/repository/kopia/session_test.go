@@ -12,6 +12,8 @@ import (
 
 	"github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/maintenance"
+	"github.com/kopia/kopia/repo/manifest"
+	"github.com/kopia/kopia/snapshot"
 	"github.com/kopia/kopia/snapshot/snapshotmaintenance"
 
 	"github.com/holdstill/holdstill/internal/repository"
@@ -128,7 +130,7 @@ func TestALongSessionProtectsWhatItHas(t *testing.T) {
 	if h, err := l.store.Check(t.Context(), repository.CheckOptions{Read: 100}); err != nil || len(h.Damages) > 0 || h.Points != 1 {
 		t.Errorf("check: %+v, %v", h, err)
 	}
-	all, err := l.store.manifests(t.Context())
+	all, err := l.store.manifests(t.Context(), pointTag)
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d manifests, %v", len(all), err)
 	}
@@ -162,4 +164,22 @@ func margins(t *testing.T) {
 	every, margin := checkpointEvery, gcMargin
 	t.Cleanup(func() { checkpointEvery, gcMargin = every, margin })
 	checkpointEvery, gcMargin = 0, 0
+}
+
+// A list that silently lacks a point would let prune take away what only that point needs.
+func TestAManifestThatCannotBeReadIsNotLeftOut(t *testing.T) {
+	l := begun(t)
+	if err := l.commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := repo.WriteSession(t.Context(), l.store.repo, repo.WriteSessionOptions{Purpose: "test"}, func(ctx context.Context, w repo.RepositoryWriter) error {
+		_, err := w.PutManifest(ctx, map[string]string{manifest.TypeLabelKey: snapshot.ManifestType}, map[string]any{"startTime": "never"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if points, err := l.store.Points(t.Context()); err == nil {
+		t.Errorf("a list of %d points, and no word of what is not in it", len(points))
+	}
 }

@@ -29,9 +29,9 @@ type tree struct {
 	library repo.DirectRepository // set by foreign
 }
 
-// Open reads a stored point.
+// Open reads a stored point or log.
 func (s *Store) Open(ctx context.Context, p repository.Stored) (repository.Tree, error) {
-	all, err := s.manifestsOf(ctx, p.Point)
+	all, err := s.manifestsOf(ctx, p.Kind, p.Point)
 	if err != nil {
 		return nil, err
 	}

@@ -60,8 +60,10 @@ func (s *Store) Begin(ctx context.Context, of repository.Session) (repository.Wr
 		return nil, fmt.Errorf("cannot read the repository: %w", meaning(err))
 	}
 	w := &writer{store: s, of: of, begun: time.Now(), checkpointed: time.Now()}
-	if err := s.adopt(ctx); err != nil {
-		return nil, fmt.Errorf("cannot take up what an earlier session left: %w", err)
+	if of.Kind == repository.KindPoint { // of a log at most one piece is sent again, and to look for it would cost more
+		if err := s.adopt(ctx); err != nil {
+			return nil, fmt.Errorf("cannot take up what an earlier session left: %w", err)
+		}
 	}
 	_, session, err := s.repo.NewDirectWriter(ctx, repo.WriteSessionOptions{
 		Purpose: "holdstill " + of.Instance, OnUpload: func(n int64) { w.counted.uploaded.Add(n); w.tell() },

@@ -36,7 +36,7 @@ func within(t testing.TB) context.Context {
 }
 
 // Remote are the tests where stores differ: what is only about the content is tried with one of them.
-var Remote = []string{"what is put comes back", "nothing is uploaded twice", "hosts share a store", "a removed point is gone"}
+var Remote = []string{"what is put comes back", "nothing is uploaded twice", "hosts share a store", "a removed point is gone", "a log grows"}
 
 // Run is the suite, or only some of its tests. Fresh makes an empty store, which Again opens a second time, as another host would.
 func Run(t *testing.T, fresh func(testing.TB) repository.Store, again func(testing.TB, string) repository.Store, only ...string) {
@@ -53,6 +53,7 @@ func Run(t *testing.T, fresh func(testing.TB) repository.Store, again func(testi
 		{"a description can be replaced", described},
 		{"a removed point is gone", removed},
 		{"a seed saves fetching", seeded},
+		{"a log grows", grows},
 	} {
 		if len(only) > 0 && !slices.Contains(only, c.name) {
 			continue

@@ -83,14 +83,18 @@ func (c *cut) Step() undo.Step[[]snapshot.Ref] {
 	var names, manual []string
 	for _, p := range c.parts {
 		names = append(names, "subvolume "+p.ref.Detail[detailSubvolume])
-		manual = append(manual, fmt.Sprintf("mount -o subvolid=5 %s /mnt && btrfs subvolume delete /mnt/%s/%s; umount /mnt",
-			p.ref.Detail[detailDevice], shelfName, p.ref.Name))
+		manual = append(manual, deleteCommand(p.ref))
 	}
 	deed := undo.NewDeed(Kind, "cut", "snapshot "+strings.Join(names, " and "), strings.Join(manual, "; "), c.refs)
 	deed.UntilCommit = true
 	return undo.Step[[]snapshot.Ref]{Deed: deed, Act: c.act, Undo: func(ctx context.Context) error {
 		return c.provider.destroyAll(ctx, c.refs)
 	}}
+}
+
+// deleteCommand is what a person would type.
+func deleteCommand(ref snapshot.Ref) string {
+	return fmt.Sprintf("mount -o subvolid=5 %s /mnt && btrfs subvolume delete /mnt/%s/%s; umount /mnt", ref.Detail[detailDevice], shelfName, ref.Name)
 }
 
 func (c *cut) act(ctx context.Context) ([]snapshot.Ref, error) {

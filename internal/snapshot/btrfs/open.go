@@ -19,7 +19,10 @@ type tree struct {
 	views mount.Views
 }
 
-var _ snapshot.Cloner = (*tree)(nil)
+var (
+	_ snapshot.Cloner   = (*tree)(nil)
+	_ snapshot.Brancher = (*tree)(nil)
+)
 
 // Open mounts a snapshot privately and read-only.
 func (*Provider) Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
@@ -40,6 +43,11 @@ func open(ctx context.Context, ref snapshot.Ref) (*tree, error) {
 		return nil, err
 	}
 	defer top.Close()
+	return onShelf(ctx, top, ref, views, "ro")
+}
+
+// onShelf mounts what lies on the shelf under the ref's name.
+func onShelf(ctx context.Context, top *mounted, ref snapshot.Ref, views mount.Views, options ...string) (*tree, error) {
 	id, err := idOnShelf(top, ref.Name)
 	if err != nil {
 		return nil, err
@@ -48,7 +56,7 @@ func open(ctx context.Context, ref snapshot.Ref) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := openMounted(ctx, device, "ro", fmt.Sprintf("subvolid=%d", id))
+	m, err := openMounted(ctx, device, append(options, fmt.Sprintf("subvolid=%d", id))...)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/snapshot"
+	"github.com/holdstill/holdstill/internal/undo"
 )
 
 // tree is an opened clone: a private read-only mount over a read-only loop device.
@@ -19,34 +20,53 @@ type tree struct {
 	loop    *mount.Loop
 	image   *os.File // what the loop device reads
 	views   mount.Views
-	name    string
+	ref     snapshot.Ref
 }
+
+var _ snapshot.Brancher = (*tree)(nil)
 
 // Open mounts a clone privately and read-only. If it was frozen when it was cut, no journal has to be played; else that is done in a
 // clone of the clone, which has no name and is gone with the tree.
 func (*Provider) Open(ctx context.Context, ref snapshot.Ref) (snapshot.Tree, error) {
-	t := &tree{name: ref.Name}
-	if err := t.open(ctx, ref); err != nil {
+	t := &tree{ref: ref}
+	if err := t.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the clone %s: %w", ref.Name, err), t.Close())
 	}
 	return t, nil
 }
 
-func (t *tree) open(ctx context.Context, ref snapshot.Ref) (err error) {
-	if t.views, err = mount.ParseViews(ref.Detail[detailViews]); err != nil {
+func (t *tree) open(ctx context.Context) (err error) {
+	detail := t.ref.Detail
+	if t.views, err = mount.ParseViews(detail[detailViews]); err != nil {
 		return err
 	}
-	thawed := ref.Detail[detailThawed] != ""
+	thawed := detail[detailThawed] != ""
 	if thawed {
-		err = t.attachCopy(ref.Detail[detailPath])
+		err = t.attachCopy(detail[detailPath])
 	} else {
-		err = t.attach(ref.Detail[detailPath])
+		err = t.attach(detail[detailPath])
 	}
 	if err != nil {
 		return err
 	}
-	t.mounted, err = mount.Private(ctx, t.loop.Path, ref.Detail[detailFSType], options(ref.Detail[detailFSType], thawed)...)
+	t.mounted, err = mount.Private(ctx, t.loop.Path, detail[detailFSType], options(detail[detailFSType], thawed)...)
 	return err
+}
+
+// Branch mounts a copy that shares the clone's blocks, and can be written to. It has no name, and is gone with its last user.
+func (t *tree) Branch(string) undo.Step[snapshot.Tree] {
+	deed := undo.NewDeed(Kind, "branch", "copy the clone "+t.ref.Name+" into a file without a name", "", []snapshot.Ref{})
+	return undo.Step[snapshot.Tree]{Deed: deed, Act: func(ctx context.Context) (snapshot.Tree, error) {
+		b := &tree{ref: t.ref, views: t.views}
+		err := b.attachCopy(t.ref.Detail[detailPath])
+		if err == nil {
+			b.mounted, err = mount.Private(ctx, b.loop.Path, t.ref.Detail[detailFSType], writable(t.ref.Detail[detailFSType])...)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot make a writable copy of the clone %s: %w", t.ref.Name, err), b.Close())
+		}
+		return b, nil
+	}}
 }
 
 // attach makes a read-only loop device of the clone itself.
@@ -92,6 +112,13 @@ func options(fstype string, thawed bool) []string {
 	return []string{"ro", "nouuid", "norecovery"}
 }
 
+func writable(fstype string) []string {
+	if fstype == "xfs" {
+		return []string{"nouuid"}
+	}
+	return nil
+}
+
 // Path is the root of the inner file system.
 func (t *tree) Path() string { return t.mounted.Path() }
 
@@ -99,7 +126,7 @@ func (t *tree) Path() string { return t.mounted.Path() }
 func (t *tree) Locate(real string) (string, error) {
 	inside, err := t.views.Inside(real)
 	if err != nil {
-		return "", fmt.Errorf("cannot locate %s in the clone %s: %w", real, t.name, err)
+		return "", fmt.Errorf("cannot locate %s in the clone %s: %w", real, t.ref.Name, err)
 	}
 	return filepath.Join(t.Path(), inside), nil
 }

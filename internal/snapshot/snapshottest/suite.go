@@ -32,6 +32,7 @@ func Run(t *testing.T, m Make) {
 	t.Run("find by run", m.find)
 	t.Run("open leaves nothing", m.open)
 	t.Run("an opened tree dies with its process", m.killed)
+	t.Run("a branch is written to, and the cut is not", m.branch)
 	t.Run("strange names", m.strange)
 	t.Run("symlinks and bind mounts", m.indirect)
 	t.Run("not covered", m.notCovered)
