@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -331,6 +332,25 @@ func TestGuardKilledParentThaws(t *testing.T) {
 	}
 }
 
+// awaitStopped waits until every thread of a process stands still: the signal is on its way when kill returns.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		must(t, err)
+		runs := slices.IndexFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			return err == nil && !strings.Contains(string(stat), ") T ")
+		})
+		if runs < 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the guard does not stop")
+		}
+	}
+}
+
 func TestGuardStoppedParentThaws(t *testing.T) {
 	dirs := volumes(t, "ext4")
 	g := start(t, 10*time.Second, dirs...)
@@ -339,6 +359,7 @@ func TestGuardStoppedParentThaws(t *testing.T) {
 	must(t, err)
 	must(t, syscall.Kill(g.PID(), syscall.SIGSTOP))
 	defer syscall.Kill(g.PID(), syscall.SIGCONT)
+	awaitStopped(t, g.PID()) // else it may still thaw, and not say so
 	begin := time.Now()
 	must(t, step.Undo(t.Context()))
 	if isFrozen(t, dirs[0]) {

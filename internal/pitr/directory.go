@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ func Directory(index, server string) (Logs, error) {
 	if err != nil {
 		return out, fmt.Errorf("cannot read the list of binary logs: %w", err)
 	}
-	lines := strings.Fields(string(list))
+	lines := slices.DeleteFunc(strings.Split(string(list), "\n"), func(line string) bool { return line == "" }) // a path may hold spaces
 	for i, line := range lines {
 		path := line
 		if !filepath.IsAbs(path) || !exists(path) {
@@ -50,6 +51,19 @@ func Directory(index, server string) (Logs, error) {
 	return out, nil
 }
 
+var errEncrypted = errors.New("it is encrypted: take the logs from the archive, or fetch them with the server's own client")
+
+// encrypted tells whether the server encrypts the file: MySQL's has another magic number, MariaDB's an event behind the format description.
+func encrypted(f io.ReaderAt) bool {
+	first := make([]byte, int(binlog.Start)+replication.EventHeaderSize)
+	if _, err := f.ReadAt(first, 0); err != nil {
+		return false
+	}
+	second := make([]byte, replication.EventHeaderSize)
+	_, err := f.ReadAt(second, binlog.Start+int64(binary.LittleEndian.Uint32(first[int(binlog.Start)+9:])))
+	return first[0] == 0xfd || err == nil && replication.EventType(second[4]) == replication.MARIADB_START_ENCRYPTION_EVENT
+}
+
 // listedLog looks at a file. Only the last may end with a part of an event, which a server is writing.
 func listedLog(path, server string, last bool) (Log, error) {
 	f, err := os.Open(path)
@@ -61,9 +75,8 @@ func listedLog(path, server string, last bool) (Log, error) {
 	if err != nil {
 		return Log{}, err
 	}
-	first := make([]byte, binlog.Start)
-	if _, err := f.ReadAt(first, 0); err == nil && first[0] == 0xfd {
-		return Log{}, errors.New("it is encrypted: take the logs from the archive, or fetch them with the server's own client")
+	if encrypted(f) {
+		return Log{}, errEncrypted
 	}
 	size := info.Size()
 	if last {
@@ -97,13 +110,14 @@ func exists(path string) bool {
 
 // onlyIndex finds the list of binary logs in a directory. Relay logs have one, too.
 func onlyIndex(dir string) (string, error) {
-	all, err := filepath.Glob(filepath.Join(dir, "*.index"))
+	names, err := fs.Glob(os.DirFS(dir), "*.index")
 	if err != nil {
 		return "", err
 	}
 	var found []string
-	for _, path := range all {
-		if content, err := os.ReadFile(path); err == nil && !strings.Contains(filepath.Base(path), "relay") && len(content) > 0 {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if content, err := os.ReadFile(path); err == nil && !strings.Contains(name, "relay") && len(content) > 0 {
 			found = append(found, path)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 func Needed(ctx context.Context, points []*catalog.Point, logs Logs) (first int, by *catalog.Point, err error) {
 	first = len(logs.All)
 	for _, p := range points {
-		f := &finder{ctx: ctx, point: p, logs: logs, way: &Way{}}
+		f := &finder{ctx: ctx, from: StandOf(p), logs: logs, way: &Way{}}
 		if err := f.prepare(); err != nil {
 			return 0, nil, err
 		}

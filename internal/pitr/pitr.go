@@ -8,7 +8,9 @@
 package pitr
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/binlog"
@@ -24,6 +26,20 @@ type Log struct {
 	Begun  time.Time // of its first event, where it is known
 	Last   time.Time // of its last event, where it is known
 	Gap    string    // why it does not follow on the log before it; "": it does
+	// Fetch brings the bytes of a log that is kept elsewhere to Path, where they stay until the command ends; nil: they are there. Of such a log
+	// Begun and Executed are known without it.
+	Fetch    func(context.Context) error
+	Executed string // GTIDs that were executed before it
+}
+
+// Open opens the bytes of a log, which are fetched first where they are kept elsewhere.
+func (l Log) Open(ctx context.Context) (*os.File, error) {
+	if l.Fetch != nil {
+		if err := l.Fetch(ctx); err != nil {
+			return nil, fmt.Errorf("cannot fetch the binary log %s: %w", l.Name, err)
+		}
+	}
+	return os.Open(l.Path)
 }
 
 // Logs are the logs of one server or of a topology, in their order.
@@ -101,19 +117,24 @@ type Range struct{ From, To int64 }
 
 // Way is how to get from the point to the moment.
 type Way struct {
-	Target  Target
-	Pieces  []Piece
-	Applied int    // transactions
-	Bytes   int64  // of them
-	Stated  bool   // some change rows by statements
-	Last    *Place // the last transaction that is applied; nil: none, the moment is the point's own
-	Next    *Place // the first that is not; nil: there is none
+	From     Stand
+	End      Stand // where the copy stands in the end
+	Target   Target
+	Pieces   []Piece
+	Applied  int    // transactions
+	Bytes    int64  // of them
+	Stated   bool   // some change rows by statements
+	Nameless bool   // some have no GTID
+	Last     *Place // the last transaction that is applied; nil: none, the moment is the point's own
+	Next     *Place // the first that is not; nil: there is none
 	// Near are the transactions of the same second as the target's time, the first of them.
 	Near []Place
 	// Skipped are those that were left out as asked.
 	Skipped []Place
 	// Servers are the ids of all servers whose transactions are among them.
 	Servers map[uint32]bool
+	logs    Logs // all that the way was looked for in
+
 	// Executed is what the server will have executed in the end; empty where the logs have no GTIDs.
 	Executed *binlog.GTIDs
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -27,6 +28,9 @@ func (r *replay) prepare(ctx context.Context) error {
 			return fmt.Errorf("cannot read the copy's replication position: %w", err)
 		}
 	}
+	if err := r.clear(ctx); err != nil {
+		return err
+	}
 	if err := r.place(ctx); err != nil {
 		return err
 	}
@@ -40,7 +44,7 @@ func (r *replay) prepare(ctx context.Context) error {
 	if err := r.leaveOut(ctx); err != nil {
 		return err
 	}
-	for _, s := range r.dialect.filters {
+	for _, s := range slices.Concat(r.dialect.filters, r.dialect.only(r.only)) {
 		if err := r.exec(ctx, s); err != nil && !unknownVariable(err) {
 			return err
 		}
@@ -97,6 +101,9 @@ func (r *replay) place(ctx context.Context) error {
 	name, err := restore.Value(ctx, r.db, "SELECT @@GLOBAL.relay_log_basename")
 	if err != nil {
 		return fmt.Errorf("cannot tell where the copy keeps relay logs: %w", err)
+	}
+	if name == "" { // MariaDB without relay_log; a restore names it
+		return errors.New("the copy has no name for relay logs: write relay_log = relay-bin into its option file")
 	}
 	index, err := restore.Value(ctx, r.db, "SELECT @@GLOBAL.relay_log_index")
 	if err != nil {

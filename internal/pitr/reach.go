@@ -21,7 +21,7 @@ type Reach struct {
 // Reachable tells the reach of a point.
 func Reachable(ctx context.Context, point *catalog.Point, logs Logs) (*Reach, error) {
 	out := &Reach{From: point.TakenAt, To: point.TakenAt}
-	f := &finder{ctx: ctx, point: point, logs: logs, way: &Way{}}
+	f := &finder{ctx: ctx, from: StandOf(point), logs: logs, way: &Way{}}
 	if err := f.prepare(); err != nil {
 		return nil, err
 	}

@@ -17,15 +17,15 @@ func (r *Refusal) Hint() string { return r.Instead }
 
 func (f *finder) refuse(format string, args ...any) *Refusal {
 	why := fmt.Sprintf(format, args...)
-	return &Refusal{Text: fmt.Sprintf("cannot go from point %s to %s: %s", f.point.ID, f.target, why), Instead: f.reach(), why: why}
+	return &Refusal{Text: fmt.Sprintf("cannot go from %s to %s: %s", f.from, f.target, why), Instead: f.reach(), why: why}
 }
 
 // reach tells which moments can be had.
 func (f *finder) reach() string {
 	if f.way.Last == nil {
-		return fmt.Sprintf("reachable from this point: the point itself, %s", f.point.TakenAt.UTC().Format(timeFormat))
+		return fmt.Sprintf("reachable from there: %s itself, %s", f.from.self(), f.from.Time.UTC().Format(timeFormat))
 	}
-	return fmt.Sprintf("reachable from this point: anything until %s (--until-position %s:%d)", *f.way.Last, f.way.Last.File, f.way.Last.End)
+	return fmt.Sprintf("reachable from there: anything until %s (--until-position %s:%d)", *f.way.Last, f.way.Last.File, f.way.Last.End)
 }
 
 const timeFormat = "2006-01-02T15:04:05.999999Z07:00"

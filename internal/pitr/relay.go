@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/holdstill/holdstill/internal/binlog"
 )
@@ -42,10 +43,33 @@ func (r *relayFiles) write(pieces []Piece) error {
 		r.names, r.ends = append(r.names, filepath.Base(name)), append(r.ends, sum)
 		fmt.Fprintln(&listed, r.listed(name))
 	}
-	if err := os.WriteFile(r.index, []byte(listed.String()), 0o660); err != nil {
+	if err := r.list(listed.String()); err != nil {
 		return fmt.Errorf("cannot write the list of relay logs: %w", err)
 	}
-	return os.Chown(r.index, r.uid, r.gid)
+	return nil
+}
+
+// list writes the index.
+func (r *relayFiles) list(text string) (err error) {
+	f, err := r.create(r.index)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = f.WriteString(text)
+	return err
+}
+
+// create makes a file of the server's. The directory is the server's, who runs: what is planted there under the name is not followed, and not given away.
+func (r *relayFiles) create(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o660)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chown(r.uid, r.gid); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // listed is a file as the server lists it: MariaDB compares the names letter by letter.
@@ -63,7 +87,7 @@ func (r *relayFiles) piece(name string, p Piece) (size int64, err error) {
 		return 0, err
 	}
 	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o660)
+	to, err := r.create(name)
 	if err != nil {
 		return 0, err
 	}
@@ -86,7 +110,7 @@ func (r *relayFiles) piece(name string, p Piece) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return info.Size(), to.Chown(r.uid, r.gid)
+	return info.Size(), nil
 }
 
 // copyRange appends a part of a file: the kernel copies, and shares the blocks where the file system can.

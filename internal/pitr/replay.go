@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/holdstill/holdstill/internal/database"
 	"github.com/holdstill/holdstill/internal/restore"
+	"github.com/holdstill/holdstill/internal/schema"
 )
 
 // Moment is what a replay did, for the result of a restore.
@@ -29,23 +31,39 @@ type Moment struct {
 	MS      float64 `json:"ms"`
 }
 
-// Onward is the replay of a way, for a restore; moment is filled in.
+// Onward is the replay of a way, for a restore; moment is filled in. Nil: there is nothing to replay.
 func Onward(way *Way, deps restore.Deps, moment *Moment) *restore.Onward {
-	*moment = Moment{Wanted: way.Target.String(), Applied: way.Applied, Bytes: way.Bytes, Last: way.Last, Next: way.Next, Near: way.Near, Skipped: way.Skipped}
+	return OnwardFor(way, nil, deps, moment)
+}
+
+// OnwardFor is Onward for a copy of which only some tables count: what cannot matter to them is not replayed, if that can be proven. The other
+// tables then stand anywhere between the point and the moment.
+func OnwardFor(way *Way, only []schema.Name, deps restore.Deps, moment *Moment) *restore.Onward {
+	r := newReplay(way, deps, moment)
+	r.only = only
 	if way.Applied == 0 {
 		return nil
 	}
-	return &restore.Onward{
-		Args: bootArgs,
-		Do: func(ctx context.Context, j *restore.Job, db *sql.DB) error {
-			r := &replay{way: way, job: j, db: db, deps: deps, moment: moment}
-			begun := time.Now()
-			err := r.run(ctx)
-			j.Took("replay", begun)
-			moment.MS = float64(time.Since(begun).Microseconds()) / 1000
-			return err
-		},
-	}
+	return &restore.Onward{Args: slices.Concat(bootArgs, []string{"--innodb-flush-log-at-trx-commit=0"}), Do: r.do, Note: func(j *restore.Job) error {
+		if j.Plan.Request.InPlace {
+			return nil
+		}
+		return r.note(newState(j.Plan.Request, j.Plan))
+	}}
+}
+
+// Stay makes that a copy for which there is nothing to replay can be taken further later; way may be nil.
+func Stay(way *Way) *restore.Onward {
+	return &restore.Onward{Note: func(j *restore.Job) error {
+		if j.Plan.Request.InPlace {
+			return nil
+		}
+		s := newState(j.Plan.Request, j.Plan)
+		if way != nil {
+			s.Wanted, s.Stands = way.Target.String(), way.End
+		}
+		return s.Write(j.Plan.Request.ConfigDir)
+	}}
 }
 
 // replay is one replay under way.
@@ -55,11 +73,42 @@ type replay struct {
 	db     *sql.DB
 	deps   restore.Deps
 	moment *Moment
+	only   []schema.Name // the tables that count; nil: all
 
 	dialect *dialect
 	relay   *relayFiles
 	asleep  []string // events, before
 	applied string   // gtid_slave_pos, before
+	own     database.Position
+	state   *State // of a copy that is taken further; nil: it is a new one
+	halted  *halted
+}
+
+func newReplay(way *Way, deps restore.Deps, moment *Moment) *replay {
+	*moment = Moment{Wanted: way.Target.String(), Applied: way.Applied, Bytes: way.Bytes, Last: way.Last, Next: way.Next, Near: way.Near, Skipped: way.Skipped}
+	return &replay{way: way, deps: deps, moment: moment}
+}
+
+// do runs the replay while the copy's server runs.
+func (r *replay) do(ctx context.Context, j *restore.Job, db *sql.DB) error {
+	r.job, r.db = j, db
+	begun := time.Now()
+	err := r.run(ctx)
+	j.Took("replay", begun)
+	r.moment.MS = float64(time.Since(begun).Microseconds()) / 1000
+	return err
+}
+
+// note writes down where the copy stands after a replay.
+func (r *replay) note(s *State) error {
+	s.Wanted, s.Stopped, s.Going, s.Stands = r.moment.Wanted, "", nil, r.way.End
+	if r.way.Applied > 0 {
+		s.Own, s.Stands.GTID = r.job.Result.Position, r.way.Executed.String() // with what was left out, of MySQL
+	}
+	if r.halted != nil {
+		s.Stands, s.Stopped = r.halted.stands, r.halted.why
+	}
+	return s.Write(r.job.Plan.Request.ConfigDir)
 }
 
 func (r *replay) run(ctx context.Context) error {
@@ -68,11 +117,17 @@ func (r *replay) run(ctx context.Context) error {
 	if err := r.stands(ctx); err != nil {
 		return err
 	}
+	if err := r.narrow(ctx); err != nil || r.way.Applied == 0 {
+		return err
+	}
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	if err := r.apply(ctx); err != nil {
+	if err := r.going(); err != nil {
 		return err
+	}
+	if err := r.apply(ctx); err != nil {
+		return r.halt(ctx, err)
 	}
 	if err := r.finish(ctx); err != nil {
 		return err
@@ -82,38 +137,50 @@ func (r *replay) run(ctx context.Context) error {
 
 // stands makes sure that the copy has nothing beyond its point: that would be applied twice.
 func (r *replay) stands(ctx context.Context) error {
-	want := r.job.Plan.Request.Point.Position.GTID
+	var err error
+	if r.own, err = r.position(ctx); err != nil {
+		return err
+	}
+	want := r.way.From.GTID
 	if want == "" {
-		return nil // by its binary log the restore has compared it
+		return nil // by its binary log it was compared
 	}
 	have, same, err := restore.CompareGTID(ctx, r.db, r.job.Plan.Server.Product, want)
 	if err != nil {
 		return fmt.Errorf("cannot read the copy's GTID position: %w", err)
 	}
 	if !same {
-		return fmt.Errorf("cannot replay: the copy stands at GTID position %q, and the point at %q", have, want)
+		return fmt.Errorf("cannot replay: the copy stands at GTID position %q, and not at %q", have, want)
 	}
 	return nil
 }
 
 // tellPosition makes the result say where the copy stands now, in the log that it has written since the point.
 func (r *replay) tellPosition(ctx context.Context) error {
+	at, err := r.position(ctx)
+	if err == nil && at.File != "" {
+		r.job.Result.Position = at
+	}
+	return err
+}
+
+// position is where the copy's own log ends; that of a server that writes none is empty.
+func (r *replay) position(ctx context.Context) (at database.Position, err error) {
 	rows, err := restore.Rows(ctx, r.db, r.dialect.position)
 	if err != nil {
-		return fmt.Errorf("cannot read where the copy stands: %w", err)
+		return at, fmt.Errorf("cannot read where the copy stands: %w", err)
 	}
 	if len(rows) != 1 {
-		return nil // it writes no log
+		return at, nil
 	}
 	gtid := strings.Join(strings.Fields(rows[0]["Executed_Gtid_Set"]), "")
 	if r.job.Plan.Server.Product == database.MariaDB {
 		if gtid, err = restore.Value(ctx, r.db, "SELECT @@GLOBAL.gtid_binlog_pos"); err != nil {
-			return fmt.Errorf("cannot read where the copy stands: %w", err)
+			return at, fmt.Errorf("cannot read where the copy stands: %w", err)
 		}
 	}
 	offset, err := strconv.ParseUint(rows[0]["Position"], 10, 64)
-	r.job.Result.Position = database.Position{File: rows[0]["File"], Offset: offset, GTID: gtid}
-	return err
+	return database.Position{File: rows[0]["File"], Offset: offset, GTID: gtid}, err
 }
 
 // apply lets the applier run until it has applied everything.
@@ -177,6 +244,11 @@ func (r *replay) finish(ctx context.Context) error {
 	if _, all := r.progress(row); !all || row.First("Last_SQL_Errno") != "0" {
 		return r.failed(ctx, row)
 	}
+	return r.takeAway(ctx)
+}
+
+// takeAway takes the channel away.
+func (r *replay) takeAway(ctx context.Context) error {
 	if err := r.exec(ctx, r.dialect.reset); err != nil {
 		return err
 	}

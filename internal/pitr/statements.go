@@ -18,6 +18,8 @@ const ofChannel = " FOR CHANNEL '" + channel + "'"
 type dialect struct {
 	change   string // with the name of the first relay log
 	filters  []string
+	doTable  string   // a filter for some tables, whose names stand for %s
+	quoted   bool     // they are identifiers there
 	parallel []string // %d is the number of workers; those that the server does not know are left out
 	start    string
 	stop     string
@@ -28,9 +30,10 @@ type dialect struct {
 }
 
 // bootArgs are options of the boot that replays. What is not known by a server is ignored by it ("loose"). Nothing is lost if the machine goes down: the
-// restore is taken back and done again, so the commits need not be synced; the shutdown at the end syncs all.
+// restore is taken back and done again, or, of a copy that is taken further, known to be lost. So the commits need not be synced; the shutdown at the
+// end syncs all.
 var bootArgs = []string{
-	"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--relay-log-recovery=OFF", "--loose-slave-skip-errors=OFF", "--loose-replica-skip-errors=OFF",
+	"--sync-binlog=0", "--relay-log-recovery=OFF", "--loose-slave-skip-errors=OFF", "--loose-replica-skip-errors=OFF",
 	"--loose-log-slave-updates=ON", "--loose-log-replica-updates=ON",
 	// the copy's own replication may be told to look away, or to run triggers again that have run on the source
 	"--loose-slave-exec-mode=STRICT", "--loose-replica-exec-mode=STRICT", "--loose-slave-run-triggers-for-rbr=NO",
@@ -51,6 +54,7 @@ func dialectOf(p restore.Program, stated bool) *dialect {
 		return mysqlDialect("MASTER", "SLAVE", "slave", "MASTER", "MASTER")
 	}
 	d := mysqlDialect("MASTER", "SLAVE", "slave", "MASTER", "MASTER")
+	d.doTable = strings.TrimSuffix(d.doTable, ofChannel)
 	d.filters[0] = strings.TrimSuffix(d.filters[0], ofChannel) // they are of the whole server, and gone with this boot
 	return d
 }
@@ -60,6 +64,7 @@ func mysqlDialect(source, replica, variable, change, binlog string) *dialect {
 	return &dialect{
 		change:  "CHANGE " + change + " TO " + source + "_HOST = 'holdstill.invalid', RELAY_LOG_FILE = '%s', RELAY_LOG_POS = 4, " + source + "_AUTO_POSITION = 0" + of,
 		filters: []string{"CHANGE REPLICATION FILTER REPLICATE_DO_DB = (), REPLICATE_IGNORE_DB = (), REPLICATE_DO_TABLE = (), REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_DO_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = (), REPLICATE_REWRITE_DB = ()" + of},
+		doTable: "CHANGE REPLICATION FILTER REPLICATE_DO_TABLE = (%s)" + of, quoted: true,
 		parallel: []string{
 			"SET GLOBAL " + variable + "_parallel_type = 'LOGICAL_CLOCK'", "SET GLOBAL " + variable + "_preserve_commit_order = ON",
 			"SET GLOBAL " + variable + "_parallel_workers = %d", "SET GLOBAL " + variable + "_checkpoint_period = 20",
@@ -85,6 +90,7 @@ func mariadbDialect(stated bool) *dialect {
 		// the worker threads are of the whole server, the mode is of the channel
 		parallel: []string{"SET GLOBAL slave_parallel_threads = %d", "SET GLOBAL " + channel + ".slave_parallel_mode = '" + mode + "'"},
 		mode:     mode,
+		doTable:  "SET GLOBAL " + channel + ".replicate_do_table = '%s'",
 		start:    "START SLAVE " + name + " SQL_THREAD",
 		stop:     "STOP SLAVE " + name + " SQL_THREAD",
 		status:   "SHOW SLAVE " + name + " STATUS",

@@ -15,11 +15,21 @@ import (
 
 // StoppedError is a replay that met a transaction which the server cannot apply.
 type StoppedError struct {
-	Text string
-	GTID string // of the transaction, where the server names it
+	Text   string
+	GTID   string // of the transaction, where the server names it
+	Kept   string // the data directory of the copy, which stays; "": it is taken back
+	Stands string // what that has executed; "": there are no GTIDs
 }
 
-func (e *StoppedError) Error() string { return "the replay stopped: " + e.Text }
+func (e *StoppedError) Error() string {
+	switch {
+	case e.Kept == "":
+		return "the replay stopped: " + e.Text
+	case e.Stands == "":
+		return "the replay stopped, and the copy " + e.Kept + " is kept as it was just before: " + e.Text
+	}
+	return fmt.Sprintf("the replay stopped, and the copy %s is kept as it was then (%s is executed): %s", e.Kept, e.Stands, e.Text)
+}
 
 // Hint says how to go on.
 func (e *StoppedError) Hint() string {

@@ -12,7 +12,7 @@ import (
 type walker struct {
 	*finder
 	log     Log
-	from    int64 // what is before is in the point
+	begin   int64 // what is before is in the point
 	group   binlog.Grouper
 	piece   Piece
 	matched bool  // an event ends where the point stands
@@ -21,7 +21,7 @@ type walker struct {
 }
 
 // errForeign is a log that is not the one that the point was taken with, although it is named so.
-var errForeign = errors.New("it is not the log that the point was taken with")
+var errForeign = errors.New("it is not the log of where the replay begins")
 
 func (w *walker) event(e binlog.Event) error {
 	err := w.look(e)
@@ -33,7 +33,7 @@ func (w *walker) look(e binlog.Event) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	w.matched = w.matched || e.End == w.from
+	w.matched = w.matched || e.End == w.begin
 	if e.Start == binlog.Start {
 		w.piece.Server, w.piece.Checksums = e.Header.ServerID, e.Checksum
 	}
@@ -52,15 +52,15 @@ func (w *walker) look(e binlog.Event) error {
 		w.piece.Log = w.log
 		w.piece.Head = start
 	}
-	if done != nil && done.End <= w.from {
+	if done != nil && done.End <= w.begin {
 		w.inPoint(done.Time)
 	}
 	switch {
-	case done != nil && done.End > w.from:
+	case done != nil && done.End > w.begin:
 		return w.transaction(Place{w.log.Name, *done})
-	case done != nil && done.GTID != "" && !w.way.Executed.Empty() && !w.way.Executed.HasOne(done.GTID):
+	case done != nil && done.GTID != "" && !w.seen.Empty() && !w.seen.HasOne(done.GTID):
 		return errForeign // the point lacks what is before it
-	case w.target.File == w.log.Name && w.target.Offset == e.End && e.End >= w.from:
+	case w.target.File == w.log.Name && w.target.Offset == e.End && e.End >= w.begin:
 		w.reached = true // all that ends here was applied
 	}
 	return nil
@@ -85,6 +85,9 @@ func (w *walker) transaction(p Place) error {
 	}
 	w.notice(p)
 	stop, after := w.stops(p)
+	if err := w.applied(p, stop); err != nil {
+		return err
+	}
 	if stop {
 		w.reached = true
 		if w.way.Next == nil {
@@ -102,11 +105,35 @@ func (w *walker) transaction(p Place) error {
 		return err
 	}
 	w.lineage.walked(w.logs.MariaDB, p.GTID)
-	if slices.Contains(w.target.Skip, p.GTID) && p.GTID != "" {
-		w.way.Skipped = append(w.way.Skipped, p)
+	w.last, w.lastLog = &p, w.log
+	if w.skipped(p) || w.done != nil && w.done.HasOne(p.GTID) {
 		return nil
 	}
 	return w.apply(p)
+}
+
+// applied refuses what an earlier replay, which did not come to its end, has applied or left out, and shall be otherwise now.
+func (w *walker) applied(p Place, unwanted bool) error {
+	if w.done == nil || !w.done.HasOne(p.GTID) {
+		return nil
+	}
+	skip, skipped := slices.Contains(w.target.Skip, p.GTID), slices.Contains(w.from.LeftOut, p.GTID)
+	switch {
+	case skipped && !skip && !unwanted:
+		return w.refuse("%s was left out as asked: name it again with --skip-gtid, or %s", p, w.from.earlier())
+	case unwanted && !skipped || skip && !skipped:
+		return w.refuse("%s is applied: %s", p, w.from.earlier())
+	}
+	return nil
+}
+
+// skipped takes note of a transaction that shall be left out, if it is one.
+func (w *walker) skipped(p Place) bool {
+	if p.GTID == "" || !slices.Contains(w.target.Skip, p.GTID) {
+		return false
+	}
+	w.way.Skipped = append(w.way.Skipped, p)
+	return true
 }
 
 // apply takes a transaction into the way.
@@ -115,6 +142,7 @@ func (w *walker) apply(p Place) error {
 	w.way.Bytes += p.End - p.Start
 	w.way.Last = &p
 	w.way.Stated = w.way.Stated || p.Stated
+	w.way.Nameless = w.way.Nameless || p.GTID == ""
 	w.way.Servers[p.ServerID] = true
 	if n := len(w.piece.Ranges); n > 0 && w.piece.Ranges[n-1].To == p.Start {
 		w.piece.Ranges[n-1].To = p.End

@@ -51,6 +51,30 @@ func TestAutoFollowsTheRole(t *testing.T) {
 	}
 }
 
+// Keyrings lie in /etc, and their manifests beside the server's programs: no file system is cut for them, and none stands in the way.
+func TestKeyringOutside(t *testing.T) {
+	root := &snapshot.Unit{Provider: "image", Key: "root", Freeze: "/"}
+	for name, unit := range map[string]*snapshot.Unit{"that nobody can cut": nil, "that could be cut": root} {
+		in := source()
+		at := func(path string, u *snapshot.Unit) Offer {
+			return Offer{Purpose: database.Keyring, Place: mount.Place{Path: path, Real: path}, Unit: u}
+		}
+		in.Offers = append([]Offer{at("/etc/keys", unit), at("/srv/data/mysqld.my", in.Offers[0].Unit)}, in.Offers...)
+		p := Make(in)
+		if !p.OK() || len(p.Units) != 1 || len(p.Freeze) > 0 || len(p.Paths) != 5 {
+			t.Errorf("on a volume %s: %+v", name, p)
+		}
+		if text := strings.Join(p.Warnings, " "); !strings.Contains(text, "/etc/keys.") {
+			t.Errorf("on a volume %s: %s", name, text)
+		}
+		for _, l := range p.Paths {
+			if (l.Unit == "") != (l.Place.Real == "/etc/keys") {
+				t.Errorf("on a volume %s: %+v", name, l)
+			}
+		}
+	}
+}
+
 func TestHotReplicaNeedsAnExactPosition(t *testing.T) {
 	for _, c := range []struct {
 		workers int64

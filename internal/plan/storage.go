@@ -11,8 +11,12 @@ import (
 )
 
 func (p *Plan) chooseUnits(in Input) {
-	var homeless []Offer
+	var homeless, keyrings []Offer
 	for _, o := range in.Offers {
+		if o.Purpose == database.Keyring {
+			keyrings = append(keyrings, o)
+			continue
+		}
 		if o.Unit == nil {
 			homeless = append(homeless, o)
 			continue
@@ -37,6 +41,25 @@ func (p *Plan) chooseUnits(in Input) {
 			"no provider can cut %s (%s on %s), where these lie: %s; %s", first.Place.Path, first.Place.FSType, first.Place.Device,
 			strings.Join(purposes, ", "), strings.Join(first.WhyNot, "; "))
 		homeless = rest
+	}
+	p.noteKeyrings(keyrings)
+}
+
+// noteKeyrings notes where the keyring is. It is in the point where its volume is cut anyhow; no file system is cut, let alone frozen, for its
+// sake: its parts lie beside the server's program and plugins, and in /etc. Its keys are needed for a restore, so it is said where they are not.
+func (p *Plan) noteKeyrings(offers []Offer) {
+	var outside []string
+	for _, o := range offers {
+		l := catalog.Located{Purpose: o.Purpose, Place: o.Place}
+		if o.Unit != nil && p.unit(o.Unit.Key) != nil {
+			l.Unit = o.Unit.Key
+		} else {
+			outside = append(outside, o.Place.Path)
+		}
+		p.Paths = append(p.Paths, l)
+	}
+	if len(outside) > 0 {
+		p.warn("not part of the point: the keyring's files %s. Nobody reads the encrypted tables without the keys: keep copies of them elsewhere", strings.Join(outside, ", "))
 	}
 }
 

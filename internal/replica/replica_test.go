@@ -69,7 +69,7 @@ func newPair(t *testing.T, b lab.Build, gtid bool, options ...string) *pair {
 	}
 	p.source, p.follow = make("a"), make("b")
 	must(t, lab.Replicate(t.Context(), p.source, p.follow, lab.ReplicateOptions{GTID: gtid}))
-	p.writer, err = p.source.Write(t.Context(), lab.WriterOptions{Pause: 40 * time.Millisecond}) // appliers have one thread
+	p.writer, err = p.source.Write(t.Context(), lab.WriterOptions{Pause: 100 * time.Millisecond}) // appliers have one thread, and a busy disk
 	must(t, err)
 	t.Cleanup(func() { p.writer.Stop() })
 	time.Sleep(500 * time.Millisecond)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/holdstill/holdstill/internal/undo"
 )
 
 // shutdownLimit bounds a clean shutdown.
@@ -17,27 +19,48 @@ const shutdownLimit = 10 * time.Minute
 // FirstBoot lets the copy recover as the server that it was, without network, replication and events, checks what can be
 // proven, calls while (if not nil) as long as the server runs, and shuts it down cleanly.
 func (j *Job) FirstBoot(ctx context.Context, while func(context.Context, *sql.DB) error) error {
-	j.deps.Stage("scratch", "booting the copy without network and replication, so that it recovers as the server that it was")
-	files := j.binlogEnd()
-	db, process, err := j.boot(ctx, "scratch", j.firstArgs())
+	db, process, err := j.recovered(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	if err := j.verify(ctx, db, files); err != nil {
-		return err
-	}
+	return j.whileUp(ctx, db, process, while)
+}
+
+// whileUp calls while (if not nil), and shuts the server down.
+func (j *Job) whileUp(ctx context.Context, db *sql.DB, p *Process, while func(context.Context, *sql.DB) error) error {
+	var halt *Halt
 	if while != nil {
-		if err := while(ctx, db); err != nil {
+		if err := while(ctx, db); err != nil && !errors.As(err, &halt) {
 			return err
 		}
 	}
-	return j.shutDown(ctx, db, process)
+	if err := j.shutDown(ctx, db, p); err != nil {
+		return err
+	}
+	if halt != nil {
+		return halt
+	}
+	return nil
+}
+
+// recovered boots the copy for the first time, and checks where it stands.
+func (j *Job) recovered(ctx context.Context) (*sql.DB, *Process, error) {
+	j.deps.Stage("scratch", "booting the copy without network and replication, so that it recovers as the server that it was")
+	files := j.binlogEnd()
+	db, process, err := j.boot(ctx, "scratch", j.firstArgs())
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := j.verify(ctx, db, files); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, process, nil
 }
 
 func (j *Job) onward() func(context.Context, *sql.DB) error {
 	o := j.Plan.Request.Onward
-	if o == nil {
+	if o == nil || o.Do == nil {
 		return nil
 	}
 	return func(ctx context.Context, db *sql.DB) error { return o.Do(ctx, j, db) }
@@ -73,12 +96,17 @@ func (j *Job) boot(ctx context.Context, stage string, args []string) (*sql.DB, *
 	deed := deedOf(kindServer, stage, "start a server on "+j.Plan.Request.Datadir,
 		"kill -9 $(pgrep -f -- "+shellQuoted("--defaults-file="+j.Plan.OptionFilePath())+")",
 		serverArgs{Datadir: j.Plan.Request.Datadir, OptionFile: j.Plan.OptionFilePath(), Run: j.Run.ID})
+	return j.bootFor(ctx, deed, args)
+}
+
+// bootFor does so under a deed that says how it is ended.
+func (j *Job) bootFor(ctx context.Context, deed undo.Deed, args []string) (*sql.DB, *Process, error) {
 	var db *sql.DB
 	process, err := actFor(ctx, j, deed, func(ctx context.Context) (p *Process, err error) {
 		if p, err = j.launch(args); err != nil {
 			return nil, err
 		}
-		db, err = j.await(ctx, stage, p)
+		db, err = j.await(ctx, deed.Stage, p)
 		return p, err
 	}, nil)
 	return db, process, err
@@ -107,7 +135,7 @@ func (j *Job) await(ctx context.Context, stage string, p *Process) (*sql.DB, err
 		select {
 		case <-p.done:
 			_ = db.Close()
-			return nil, p.failed(fmt.Errorf("the server on the copy ended while it started (%v)", p.err))
+			return nil, j.forWant(p, p.failed(fmt.Errorf("the server on the copy ended while it started (%v)", p.err)))
 		case <-ctx.Done():
 			_ = db.Close()
 			return nil, p.failed(fmt.Errorf("the server on the copy does not answer: %w (%w)", last, ctx.Err()))

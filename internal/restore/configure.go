@@ -11,9 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 )
+
+// StateName is the file beside the option file in which somebody who builds on a restore may note (Onward.Note) where the copy stands.
+const StateName = "restored.json"
 
 // socketMax is the longest path that every server takes for a socket; sockaddr_un ends at 107 and a zero.
 const socketMax = 106
@@ -47,8 +52,13 @@ func (p *Plan) options(w *World) {
 	f.Set("server_id", strconv.FormatUint(uint64(r.Point.Server.ServerID), 10), "that of the original: a restored server is not yet a replica")
 	f.Set(p.SkipStart(), "ON", "two servers with one identity throw each other off their source; remove this only with a server_id of its own")
 	p.logNames(w)
+	p.keyring(w)
 	if !isMariaDB(r.Point.Server.Product) {
 		f.Set("loose_mysqlx", "OFF", "it would listen where the original does")
+	}
+	if r.Scratch != "" {
+		p.scratchOptions()
+		return
 	}
 	p.bufferPool(w)
 }
@@ -85,6 +95,9 @@ func (p *Plan) logNames(w *World) {
 		base = filepath.Base(relay.Value)
 	}
 	if base == "" {
+		if isMariaDB(point.Server.Product) { // it has no name for them then, and a replay of binary logs needs one
+			p.Options.Set("relay_log", "relay-bin", "by default it is the host's, and not known before the first one is written")
+		}
 		return
 	}
 	p.Options.Set("relay_log", base, why)
@@ -121,7 +134,7 @@ func (p *Plan) bufferPool(w *World) {
 		return
 	}
 	p.Options.Set("innodb_buffer_pool_size", strconv.FormatUint(half, 10), "the original has "+l.Value+", more than half of the memory that is available here")
-	p.warn("the buffer pool is made smaller, %s instead of %s: this machine has %s available", human(int64(half)), l.Value, human(int64(w.Memory)))
+	p.warn("the buffer pool is made smaller, %s instead of %s: this machine has %s available", humanize.IBytes(half), l.Value, humanize.IBytes(w.Memory))
 }
 
 func parseSize(s string) uint64 {
@@ -154,6 +167,9 @@ func (j *Job) configure(args configArgs) error {
 	}
 	if err := errors.Join(mark(tmp, j.Run.ID), chown(tmp, src.UID, src.GID)); err != nil {
 		return fmt.Errorf("cannot make the directory for temporary files: %w", err)
+	}
+	if err := j.keyring(args); err != nil {
+		return err
 	}
 	j.Plan.Options.Head = []string{
 		fmt.Sprintf("Written by holdstill at %s, %s%s.", time.Now().UTC().Format(time.RFC3339), runComment, j.Run.ID),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdstill/holdstill/internal/snapshot"
+	"github.com/holdstill/holdstill/internal/sparse"
 )
 
 const (
-	workers   = 2       // enough for a disk; more would only make it seek
-	chunk     = 8 << 20 // between two looks at the context
+	workers   = 2 // enough for a disk; more would only make it seek
 	noCOW     = 0x00800000
 	tellEvery = 200 * time.Millisecond
 )
@@ -145,7 +144,7 @@ func (c *copier) file(ctx context.Context, from, to string) (err error) {
 			return err
 		}
 	} else if !c.share(src, dst) {
-		if err := c.bytes(ctx, src, dst, info.Size()); err != nil {
+		if err := sparse.Copy(ctx, dst, src, info.Size(), func(n int64) { c.progress(n, n) }); err != nil {
 			return fmt.Errorf("cannot copy %s: %w", from, err)
 		}
 	} else {
@@ -177,52 +176,6 @@ func (c *copier) share(src, dst *os.File) bool {
 		c.noClone.Store(true)
 	}
 	return err == nil
-}
-
-// bytes copies the parts of a file that are no holes.
-func (c *copier) bytes(ctx context.Context, src, dst *os.File, size int64) error {
-	if err := dst.Truncate(size); err != nil {
-		return err
-	}
-	for at := int64(0); at < size; {
-		begin, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil // only a hole is left
-		}
-		if err != nil {
-			begin = at // this file system cannot tell
-		}
-		end, err := unix.Seek(int(src.Fd()), begin, unix.SEEK_HOLE)
-		if err != nil {
-			end = size
-		}
-		if err := c.extent(ctx, src, dst, begin, end); err != nil {
-			return err
-		}
-		at = end
-	}
-	return nil
-}
-
-func (c *copier) extent(ctx context.Context, src, dst *os.File, at, end int64) error {
-	for at < end {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		want := min(end-at, chunk)
-		in, out := at, at
-		n, err := unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, int(want), 0)
-		if err != nil || n == 0 { // not between these file systems, or not here
-			read, err := io.CopyN(io.NewOffsetWriter(dst, at), io.NewSectionReader(src, at, want), want)
-			if err != nil {
-				return err
-			}
-			n = int(read)
-		}
-		at += int64(n)
-		c.progress(int64(n), int64(n))
-	}
-	return nil
 }
 
 // progress counts bytes that are there now, and tells them now and then.

@@ -81,7 +81,8 @@ func (j *Job) Keep() (*Result, error) {
 			all = append(all, j.Run.Keep(r))
 		}
 	}
-	for _, dir := range []string{j.Plan.Request.Datadir, filepath.Join(j.Plan.Request.ConfigDir, "tmp")} {
+	config := j.Plan.Request.ConfigDir
+	for _, dir := range []string{j.Plan.Request.Datadir, filepath.Join(config, "tmp"), filepath.Join(config, keyringDir)} {
 		if err := os.Remove(markIn(dir, j.Run.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			all = append(all, err)
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 )
@@ -17,6 +19,8 @@ const (
 	Reflink = "reflink" // file by file, blocks shared
 	Copy    = "copy"    // file by file, bytes copied
 	Fetch   = "fetch"   // file by file, from a repository
+	Branch  = "branch"  // a writable copy of the whole cut, at once: for a scratch server
+	Overlay = "overlay" // a writable layer over what cannot be branched: for a scratch server
 )
 
 // Plan is what a restore will do, and why.
@@ -54,6 +58,10 @@ func (p *Plan) Lines() []string {
 // defaults fills in what was not asked for.
 func (r Request) defaults() Request {
 	r.Datadir = cleaned(r.Datadir)
+	if r.Scratch != "" {
+		r.Scratch = cleaned(r.Scratch)
+		r.ConfigDir = filepath.Join(r.Scratch, "conf")
+	}
 	if r.ConfigDir == "" && r.Datadir != "" {
 		r.ConfigDir = r.Datadir + ".conf"
 		if r.InPlace { // only for the first boot
@@ -82,7 +90,7 @@ func cleaned(path string) string {
 
 // Decide is pure: from the request and the facts to a plan with reasons, or a *Refusal with all that is in the way.
 func Decide(r Request, w *World) (*Plan, error) {
-	r = r.defaults()
+	r = w.within(r.defaults())
 	p := &Plan{Request: r, world: w, Server: w.Server, Port: w.Port, Links: w.Source.Links}
 	problems := slices.Concat(paths(r, w), programs(r, w), p.bring(w))
 	p.how(w)
@@ -101,9 +109,15 @@ func Decide(r Request, w *World) (*Plan, error) {
 func (p *Plan) how(w *World) {
 	s, t := w.Source, w.Target
 	switch {
+	case p.Request.Scratch != "" && s.Brancher:
+		p.How = Branch
+		p.because("make a writable copy of the whole cut at %s, which shares its storage", p.Request.Scratch)
+	case p.Request.Scratch != "":
+		p.How = Overlay
+		p.because("put a writable layer over the point's files at %s: what is opened for writing is copied there first", p.Request.Scratch)
 	case s.Fetcher:
 		p.How, p.Bytes = Fetch, s.Bytes
-		p.because("fetch %s in %d files from the repository", human(s.Bytes), s.Files)
+		p.because("fetch %s in %d files from the repository", humanize.IBytes(uint64(s.Bytes)), s.Files)
 	case s.Cloner && s.Subvolume && t.SameBtrfs && (p.Request.InPlace || !t.direct()):
 		p.How = Clone
 		p.because("clone the data directory in an instant, because it was the root of a btrfs subvolume and %s lies on the same file system", t.Path)
@@ -112,7 +126,7 @@ func (p *Plan) how(w *World) {
 		p.because("reflink %d files, because %s lies on the same file system as the cut; their blocks are shared", s.Files, t.Path)
 	default:
 		p.How, p.Bytes = Copy, s.Bytes
-		p.because("copy %s in %d files, because %s lies on another file system than the cut", human(s.Bytes), s.Files, t.Path)
+		p.because("copy %s in %d files, because %s lies on another file system than the cut", humanize.IBytes(uint64(s.Bytes)), s.Files, t.Path)
 	}
 }
 
@@ -135,7 +149,9 @@ func (p *Plan) bring(w *World) []Problem {
 				out = append(out, outsideTable(o.Real))
 			}
 		case o.Purpose == database.Keyring:
-			p.warn("the keyring %s is not part of the copy: the restored server reads it where it is", o.Real)
+			if w.Keyring.File == "" {
+				p.warn("the keyring's %s is not part of the copy: the restored server reads it where it is", o.Real)
+			}
 		case o.Purpose == database.Persisted:
 		case !o.Held:
 			out = append(out, Problem{Text: fmt.Sprintf("the point does not hold the %s %s", o.Purpose, o.Real)})
@@ -200,27 +216,17 @@ func (p *Plan) space(w *World) []Problem {
 		need += f.Bytes
 	}
 	p.Bytes = need
+	if p.How == Overlay { // what the server opens for writing is copied: how much that is only the questions tell
+		need = min(w.Source.Bytes, 1<<30)
+	}
 	margin := need/20 + 64<<20
 	if w.Target.Free > 0 && uint64(need+margin) > w.Target.Free && need > 0 {
 		return []Problem{{
-			Text: fmt.Sprintf("too little space for %s: it needs %s and has %s", p.Request.Datadir, human(need+margin), human(int64(w.Target.Free))),
+			Text: fmt.Sprintf("too little space for %s: it needs %s and has %s", p.Request.Datadir, humanize.IBytes(uint64(need+margin)), humanize.IBytes(w.Target.Free)),
 			Help: "choose another file system; one that the point's snapshot lies on needs almost no space",
 		}}
 	}
 	return nil
-}
-
-func human(bytes int64) string {
-	const unit = 1024
-	if bytes < unit {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	div, exp := int64(unit), 0
-	for n := bytes / unit; n >= unit && exp < 4; n /= unit {
-		div *= unit
-		exp++
-	}
-	return fmt.Sprintf("%.1f %ciB", float64(bytes)/float64(div), "KMGTP"[exp])
 }
 
 func (p *Plan) explain(w *World) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +29,8 @@ type Process struct {
 	from int64 // where the error log stood when it started
 }
 
-// environment is what a server gets: nothing of ours but what finds libraries and tells the time zone.
-func environment(more ...string) []string {
+// Environment is what a server gets: nothing of ours but what finds libraries and tells the time zone.
+func Environment(more ...string) []string {
 	out := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}, more...)
 	for _, name := range []string{"LD_LIBRARY_PATH", "LD_PRELOAD", "TZ"} {
 		if v, ok := os.LookupEnv(name); ok {
@@ -41,6 +42,9 @@ func environment(more ...string) []string {
 
 // launch starts the server in a session of its own, with its output in the error log.
 func (j *Job) launch(args []string) (*Process, error) {
+	if err := dropDeadLock(j.Plan.Socket + ".lock"); err != nil {
+		return nil, err
+	}
 	src := j.Plan.world.Source
 	log, err := os.OpenFile(j.Plan.ErrorLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o640)
 	if err != nil {
@@ -55,7 +59,7 @@ func (j *Job) launch(args []string) (*Process, error) {
 		return nil, err
 	}
 	cmd := exec.Command(j.Plan.Server.Path, append([]string{"--defaults-file=" + j.Plan.OptionFilePath()}, args...)...)
-	cmd.Env = environment(startedBy + "=" + j.Run.ID)
+	cmd.Env = Environment(startedBy + "=" + j.Run.ID)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's ^C must not reach it
@@ -68,6 +72,24 @@ func (j *Job) launch(args []string) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// dropDeadLock removes the lock of a socket whose server is dead: MySQL does not start while the process answers signals, and that a dead one does until
+// it is reaped, which in a container may be never.
+func dropDeadLock(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return fmt.Errorf("cannot read whose socket it is: %w", err)
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || Lives(pid) {
+		return nil // the server says what it thinks of it
+	}
+	return ignoreGone(os.Remove(path))
 }
 
 // said is what the server wrote to its error log since it started.
@@ -136,6 +158,11 @@ func startedFor(pid int, a serverArgs) bool {
 		return false
 	}
 	return slices.ContainsFunc(bytes.Split(cmdline, []byte{0}), func(v []byte) bool { return string(v) == "--defaults-file="+a.OptionFile })
+}
+
+// endAgain shuts down the server that the run started on a copy which stays, and waits as long as it is allowed to.
+func endAgain(ctx context.Context, a serverArgs) error {
+	return end(ctx, syscall.SIGTERM, func(pid int) bool { return startedFor(pid, a) })
 }
 
 // stopServer shuts down the server whose data directory this is, however it was started: by its service.

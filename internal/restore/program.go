@@ -32,7 +32,7 @@ func lookAtServer(ctx context.Context, r Request) Program {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.Path, "--no-defaults", "--version")
-	cmd.Env = environment()
+	cmd.Env = Environment()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		p.Err = fmt.Sprintf("%v: %s", err, strings.TrimSpace(string(out)))

@@ -32,11 +32,7 @@ func paths(r Request, w *World) []Problem {
 	if w.Target.Closed != "" {
 		add("chmod o+x "+w.Target.Closed+", or choose another place", "the server's user %s cannot pass the directory %s", w.userName(), w.Target.Closed)
 	}
-	if w.Target.Server != "" {
-		add("stop that server, or choose another place", "a server is running there: %s", w.Target.Server)
-	} else if w.Target.Locked {
-		add("stop that server, or choose another place", "some process holds the lock on %s", filepath.Join(r.Datadir, "ibdata1"))
-	}
+	out = append(out, inUse(r, w)...)
 	if r.InPlace {
 		return append(out, inPlaceProblems(r, w)...)
 	}
@@ -44,6 +40,18 @@ func paths(r Request, w *World) []Problem {
 		add("choose an empty or absent directory", "the directory %s is not empty: it holds %s", r.Datadir, w.Target.Entry)
 	}
 	return out
+}
+
+// inUse is a server that runs there.
+func inUse(r Request, w *World) []Problem {
+	const help = "stop that server, or choose another place"
+	switch {
+	case w.Target.Server != "":
+		return []Problem{{Text: "a server is running there: " + w.Target.Server, Help: help}}
+	case w.Target.Locked:
+		return []Problem{{Text: "some process holds the lock on " + filepath.Join(r.Datadir, "ibdata1"), Help: help}}
+	}
+	return nil
 }
 
 func overlaps(a, b string) bool {

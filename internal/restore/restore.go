@@ -13,6 +13,7 @@ package restore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -47,6 +48,9 @@ type Request struct {
 	AcceptPosition bool
 	// Upgrade accepts a server of a newer series than the point's; it upgrades the copy when it boots.
 	Upgrade bool
+	// Scratch is a directory, absent, for a server that is gone with its run; with it there is no Datadir and no ConfigDir to say. See
+	// WithScratch.
+	Scratch string
 	// Onward goes on from the point; nil: the copy stays there.
 	Onward *Onward `json:"-"`
 	// InPlace puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.
@@ -57,8 +61,17 @@ type Request struct {
 // shut down.
 type Onward struct {
 	Args []string // options that this boot needs
-	Do   func(context.Context, *Job, *sql.DB) error
+	// Do goes on; nil: the copy stays where it is. A *Halt keeps the copy as it is then.
+	Do func(context.Context, *Job, *sql.DB) error
+	// Note writes down where the copy stands, when it is shut down and about to be kept; nil: nobody wants to know.
+	Note func(*Job) error
 }
+
+// Halt is an error after which the copy is a proper one all the same: it is shut down and kept, and the error is returned.
+type Halt struct{ Err error }
+
+func (h *Halt) Error() string { return h.Err.Error() }
+func (h *Halt) Unwrap() error { return h.Err }
 
 // Deps is what a restore needs from others.
 type Deps struct {
@@ -125,7 +138,7 @@ type Result struct {
 	Bind       string            `json:"bind_address,omitempty"`
 	Position   database.Position `json:"position"`
 	Bytes      int64             `json:"bytes"` // that were copied; 0 for an instant clone
-	How        string            `json:"how"`   // clone, reflink, copy, fetch
+	How        string            `json:"how"`   // clone, reflink, copy, fetch; of a scratch server: branch, overlay
 	Verified   []string          `json:"verified"`
 	Warnings   []string          `json:"warnings"`
 	PreparedXA []string          `json:"prepared_xa,omitempty"`
@@ -162,15 +175,27 @@ func Do(ctx context.Context, run *undo.Run, plan *Plan, deps Deps) (*Result, err
 	if err := j.Configure(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.FirstBoot(ctx, j.onward()); err != nil {
-		return nil, err
+	return j.finish(ctx, j.FirstBoot(ctx, j.onward()))
+}
+
+// finish starts the server, if asked, and keeps the copy; if the boot before ended with a halt it only keeps it.
+func (j *Job) finish(ctx context.Context, booted error) (*Result, error) {
+	var halt *Halt
+	if booted != nil && !errors.As(booted, &halt) {
+		return nil, booted
 	}
-	if plan.Request.Start {
+	if o := j.Plan.Request.Onward; o != nil && o.Note != nil {
+		if err := o.Note(j); err != nil {
+			return nil, errors.Join(booted, err)
+		}
+	}
+	if halt == nil && j.Plan.Request.Start {
 		db, err := j.StartServer(ctx, Launch{})
 		if err != nil {
 			return nil, err
 		}
 		_ = db.Close()
 	}
-	return j.Keep()
+	result, err := j.Keep()
+	return result, errors.Join(booted, err)
 }

@@ -21,6 +21,8 @@ const (
 	kindServer  = "restore.server"
 	kindAside   = "restore.aside"
 	kindService = "restore.service"
+	kindScratch = "restore.scratch"
+	kindAgain   = "restore.again"
 )
 
 // Undoers are how a later process takes our deeds back.
@@ -31,6 +33,8 @@ func Undoers() undo.Registry {
 		kindServer:  with(killServer),
 		kindAside:   with(bringBack),
 		kindService: with(stopServer),
+		kindScratch: with(removeScratch),
+		kindAgain:   with(endAgain),
 	}
 }
 
@@ -166,14 +170,27 @@ func removeConfig(_ context.Context, a configArgs) error {
 	var all []error
 	file := filepath.Join(a.Dir, optionFileName)
 	if content, err := os.ReadFile(file); err == nil && bytes.Contains(content, []byte(runComment+a.Run)) {
-		all = append(all, os.Remove(file))
+		all = append(all, removeState(a.Dir), os.Remove(file)) // what tells that all is ours goes last
 	}
-	if tmp := filepath.Join(a.Dir, "tmp"); marked(tmp, a.Run) {
-		all = append(all, emptied(tmp, a.Run), ignoreGone(os.Remove(tmp)))
+	for _, name := range []string{"tmp", keyringDir} {
+		if dir := filepath.Join(a.Dir, name); marked(dir, a.Run) {
+			all = append(all, emptied(dir, a.Run), ignoreGone(os.Remove(dir)))
+		}
 	}
 	if !a.Existed {
 		_ = os.Remove(filepath.Join(a.Dir, "tmp")) // killed between mkdir and mark: it is empty then
-		_ = os.Remove(a.Dir)                       // only if it is empty
+		_ = os.Remove(filepath.Join(a.Dir, keyringDir))
+		_ = os.Remove(a.Dir) // only if it is empty
+	}
+	return errors.Join(all...)
+}
+
+// removeState removes the note of where the copy stands, and one that was being written.
+func removeState(dir string) error {
+	found, err := filepath.Glob(filepath.Join(dir, "."+StateName+"*"))
+	all := []error{err}
+	for _, path := range append(found, filepath.Join(dir, StateName)) {
+		all = append(all, ignoreGone(os.Remove(path)))
 	}
 	return errors.Join(all...)
 }

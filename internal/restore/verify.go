@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/holdstill/holdstill/internal/binlog"
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
 )
@@ -120,26 +121,12 @@ func compareGTID(ctx context.Context, db *sql.DB, product, want string) (have st
 
 // GTIDReached tells for MariaDB's positions whether have is at want or beyond it in every domain of want.
 func GTIDReached(have, want string) bool {
-	at := domains(have)
-	for domain, seq := range domains(want) {
-		if at[domain] < seq {
-			return false
-		}
+	at, err := binlog.ParseGTIDs(true, have)
+	if err != nil {
+		return false
 	}
-	return true
-}
-
-func domains(position string) map[string]uint64 {
-	out := map[string]uint64{}
-	for gtid := range strings.SplitSeq(position, ",") {
-		parts := strings.Split(strings.TrimSpace(gtid), "-")
-		if len(parts) != 3 {
-			continue
-		}
-		seq, _ := strconv.ParseUint(parts[2], 10, 64)
-		out[parts[0]] = max(out[parts[0]], seq)
-	}
-	return out
+	wanted, err := binlog.ParseGTIDs(true, want)
+	return err == nil && at.Has(wanted)
 }
 
 // verifyFile compares the end of the recorded binary log. A server that was stopped after its position was read (cold)

@@ -25,6 +25,7 @@ type World struct {
 	Server  Program
 	Source  Source
 	Outside []Outside
+	Keyring Keyring
 	Account string // the name of the user who owns the files, "" if this machine has none
 	Root    bool   // we are root
 	UID     int
@@ -42,6 +43,7 @@ type Source struct {
 	Files     int
 	Subvolume bool     // it is the root of a btrfs subvolume
 	Cloner    bool     // the tree can clone
+	Brancher  bool     // the tree can branch
 	Fetcher   bool     // the tree is a repository's
 	Links     []Link   // symlinks that lead out of it
 	Remote    []string // .isl files: InnoDB tables whose files lie elsewhere
@@ -100,6 +102,8 @@ func Look(ctx context.Context, r Request, deps Deps) (*World, error) {
 	if u, err := user.LookupId(strconv.Itoa(w.Source.UID)); err == nil {
 		w.Account = u.Username
 	}
+	w.lookAtKeyring(r)
+	r = w.within(r)
 	w.Target = lookAt(r.Datadir, w.Source)
 	w.Config = lookAt(r.ConfigDir, w.Source)
 	w.Server = lookAtServer(ctx, r)
@@ -164,6 +168,7 @@ func (w *World) measure(real, inside string, tree snapshot.Tree, p *catalog.Poin
 	s := &w.Source
 	s.Real, s.Path, s.tree = real, inside, tree
 	_, s.Cloner = tree.(snapshot.Cloner)
+	_, s.Brancher = tree.(snapshot.Brancher)
 	_, s.Fetcher = tree.(snapshot.Fetcher)
 	info, err := os.Stat(inside + "/.")
 	if err != nil {

@@ -145,6 +145,10 @@ func (k Kit) locate(ctx context.Context, facts *database.Facts) (out []catalog.L
 			return nil, nil, err
 		}
 		unit, err := k.Provider.Covers(ctx, place)
+		if p.Purpose == database.Keyring && (err != nil || !slices.ContainsFunc(units, func(u snapshot.Unit) bool { return u.Key == unit.Key })) {
+			out = append(out, catalog.Located{Purpose: p.Purpose, Place: place}) // as a plan does
+			continue
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", p.Path, err)
 		}
