@@ -66,6 +66,9 @@ func (t *taking) dataProvider() string {
 func volumes(paths []catalog.Located) []catalog.Volume {
 	var out []catalog.Volume
 	for _, l := range paths {
+		if l.Unit == "" {
+			continue
+		}
 		v := catalog.Volume{Path: l.Place.MountPoint, Device: l.Place.Device, Filesystem: l.Place.FSType}
 		if !slices.Contains(out, v) {
 			out = append(out, v)
