@@ -26,6 +26,9 @@ type Build struct {
 	Server, Client, Admin, Dump, Binlog string
 	Install                             string   // mariadb-install-db; "" on MySQL, whose server initialises
 	Env                                 []string // for the server only: the clients may be the system's
+	Plugins                             string   // the directory of the plugins; "": the build's own
+
+	like *Build // whose data directories are as good, see WithKeyring
 }
 
 // AtLeast compares the version; a product's versions say nothing about the other's.

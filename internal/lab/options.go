@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"os"
@@ -30,10 +31,12 @@ func (s *Server) optionFile() string {
 		"skip-name-resolve=1",
 		fmt.Sprintf("server-id=%d", s.ServerID),
 		"log-bin=binlog",
-		"relay-log=relay",
 		"sync-binlog=1",
 		"innodb-flush-log-at-trx-commit=1",
 		"innodb-buffer-pool-size=64M",
+	}
+	if !s.Bare {
+		lines = append(lines, "relay-log=relay")
 	}
 	if s.Logs {
 		lines = append(lines, "general-log=1", "general-log-file="+filepath.Join(s.Dir, "log", "general.log"))
@@ -57,7 +60,7 @@ func (b Build) options() []string {
 			"lc-messages-dir="+b.share(),
 			"character-sets-dir="+filepath.Join(b.share(), "charsets"))
 		if b.Product == MariaDB || b.AtLeast(8, 0) {
-			lines = append(lines, "plugin-dir="+filepath.Join(b.Root, "usr/lib/mysql/plugin"))
+			lines = append(lines, "plugin-dir="+cmp.Or(b.Plugins, b.ownPlugins()))
 		}
 	}
 	// a partition must be noticed within seconds, not within a minute
@@ -87,6 +90,8 @@ func (b Build) basedir() string {
 	}
 	return filepath.Join(b.Root, "usr")
 }
+
+func (b Build) ownPlugins() string { return filepath.Join(b.Root, "usr/lib/mysql/plugin") }
 
 func (b Build) share() string {
 	switch {

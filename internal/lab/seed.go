@@ -57,13 +57,17 @@ func (s *Server) seedable() bool {
 
 // seed names the seed after the very program that made it: an upgraded server must not get an older one's files.
 func (s *Server) seed(seeds string) (string, error) {
-	info, err := os.Stat(s.Build.Server)
+	b := s.Build
+	if b.like != nil {
+		b = *b.like
+	}
+	info, err := os.Stat(b.Server)
 	if err != nil {
 		return "", err
 	}
 	h := fnv.New32a()
-	fmt.Fprint(h, s.Build.Server, info.Size(), info.ModTime().UnixNano(), s.Build.options())
-	return filepath.Join(seeds, fmt.Sprintf("%s-%08x", s.Build.Name, h.Sum32())), nil
+	fmt.Fprint(h, b.Server, info.Size(), info.ModTime().UnixNano(), b.options())
+	return filepath.Join(seeds, fmt.Sprintf("%s-%08x", b.Name, h.Sum32())), nil
 }
 
 // keepSeed renames a finished copy into place; of two makers the second finds the place taken, which is as good.

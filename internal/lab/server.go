@@ -24,6 +24,7 @@ type Spec struct {
 	Netns     string   // the real name of the namespace, see Network.Netns
 	Options   []string // lines of the option file's server section; they come last and win
 	Logs      bool     // write every statement to dir/name/log/general.log
+	Bare      bool     // do not name the relay logs: Debian's option files do not either
 }
 
 // Server is one database server of a lab. It is made stopped.
