@@ -44,9 +44,12 @@ exact replication position. What it finds (read-only, replication threads, the s
 server is too busy to be held inside --max-stall, it waits and tries again, and gives up with nothing changed.
 
 Where this machine has a repository, the point is then shipped there, while the server works on: only what the file system says
-that changed since the last point is read. If that fails the point stays, on this machine.`,
+that changed since the last point is read. If that fails the point stays, on this machine.
+
+With --dump a scratch server is then started on the point, and its tables are dumped from there, one file each (see holdstill dump). Where the instance says dump: live, it is the running server that is dumped, after the point.`,
 		Example: `  holdstill backup
   holdstill backup shop --mode cold
+  holdstill backup --dump
   holdstill backup shop --max-stall 500ms --json
   holdstill backup shop --dry-run`,
 		Args: atMost(1),
@@ -69,15 +72,15 @@ that changed since the last point is read. If that fails the point stays, on thi
 	flags.DurationVar(&f.patience, "patience", 0, "how long to wait for a quiet moment (default: the configuration's, else 1m)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the plan and its reasons, change nothing")
 	flags.BoolVar(&f.noShip, "no-ship", false, "keep the point on this machine only; holdstill points ship sends it later")
-	flags.BoolVar(&f.dump, "dump", false, "make per-table dumps from the point")
-	_ = flags.MarkHidden("dump")
+	flags.BoolVar(&f.dump, "dump", false, "make per-table dumps from the point, or beside it from the live server, as the section dump of the instance says")
 	return cmd
 }
 
 // policy is the instance's, with what the command line says instead.
 func (f backupFlags) policy(i *config.Instance) (plan.Policy, error) {
-	if f.dump {
-		return plan.Policy{}, usagef("--dump is not available in this version")
+	if f.dump && !i.Dump.Live && i.Dump.Directory == "" {
+		return plan.Policy{}, withHint{usagef("--dump: the configuration does not say where the dumps of %s go", i.Name),
+			"instances: " + i.Name + ": dump: directory: /backup/dumps"}
 	}
 	p := policyOf(i)
 	if f.mode != "" {
@@ -121,6 +124,17 @@ func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Pol
 	if err == nil && !f.noShip {
 		point, shipped, shipping = a.shipAfter(ctx, point)
 	}
+	told := func() error { return nil }
+	switch {
+	case err != nil || !f.dump:
+	case i.Dump.Live:
+		live, dumping := a.dumpLiveAfter(ctx, i)
+		if shipping = errors.Join(shipping, dumping); live != nil {
+			told = live
+		}
+	default:
+		shipping = errors.Join(shipping, a.dumpAfter(ctx, i, point))
+	}
 	shown := *point
 	if shipping != nil && a.json { // of this run, not of the point
 		shown.Warnings = append(slices.Clone(point.Warnings), shipping.Error())
@@ -131,6 +145,7 @@ func (a *app) runBackup(ctx context.Context, i *config.Instance, policy plan.Pol
 	if shipped != nil && !a.json {
 		a.printShipped(point, shipped)
 	}
+	shipping = errors.Join(shipping, told())
 	if point.Consistency.Meets(policy.Require) {
 		return shipping
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +13,9 @@ import (
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/hostname"
 	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/offsite"
+	"github.com/holdstill/holdstill/internal/repository"
+	"github.com/holdstill/holdstill/internal/secret"
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
@@ -28,7 +33,7 @@ point they lead to any moment since.`,
 		Args: usage(cobra.NoArgs),
 		RunE: a.group,
 	}
-	cmd.AddCommand(a.binlogArchive(), a.binlogStatus(), a.binlogList(), a.binlogFind(), a.binlogFetch())
+	cmd.AddCommand(a.binlogArchive(), a.binlogStatus(), a.binlogList(), a.binlogFind(), a.binlogFetch(), a.binlogPurge())
 	return cmd
 }
 
@@ -74,9 +79,66 @@ func (a *app) runBinlogArchive(ctx context.Context, args []string, once bool) (e
 	if failover == 0 {
 		failover = archive.DefaultFailover
 	}
-	return archive.Run(ctx, archive.Options{
+	shipped, err := a.shipLogs(ctx, i, once)
+	if err != nil {
+		return err
+	}
+	err = archive.Run(ctx, archive.Options{
 		Dir: a.dirs.BinlogArchive(i), Instance: i.Name, Host: hostname.Name(), Sources: sources, Failover: failover, Once: once, Log: a.log,
 	})
+	return errors.Join(err, shipped())
+}
+
+// shipLogs begins to send what is archived to the repository, if there is one. What it returns is called when nothing more is archived, and sends
+// the rest. The archiver never waits for it meanwhile.
+func (a *app) shipLogs(ctx context.Context, i *config.Instance, once bool) (func() error, error) {
+	c, err := a.written()
+	if err != nil {
+		return nil, err
+	}
+	_, err = wire.RepositoryOf(c, a.dirs)
+	if errors.Is(err, wire.ErrNoRepository) || err == nil && !i.Binlog.Ships() {
+		return func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	newShipper := func() *offsite.Shipper {
+		return wire.LogShipper(i, a.dirs, func(ctx context.Context) (repository.Store, error) {
+			return a.openStoreAsking(context.WithoutCancel(ctx), nobody)
+		}, a.log)
+	}
+	if once {
+		return func() error {
+			if err := errors.Join(newShipper().Once(ctx), a.shipFills(ctx, i, newShipper)); err != nil {
+				return fmt.Errorf("what is archived is not all shipped: %w", err)
+			}
+			return nil
+		}, nil
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // it ends after the archiver
+	var both sync.WaitGroup
+	both.Go(func() { newShipper().Run(running) })
+	both.Go(func() { a.shipFillsAlways(running, i, newShipper) })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		both.Wait()
+	}()
+	return func() error {
+		stop()
+		select {
+		case <-done:
+		case <-time.After(offsite.Farewell): // a store that hangs lets nobody go
+			a.log.Warn("the repository does not answer: the last binary logs are shipped when the archiver runs again", "instance", i.Name)
+		}
+		return nil
+	}, nil
+}
+
+// nobody is there to be asked for a password.
+func nobody(context.Context, string) (string, error) {
+	return "", fmt.Errorf("an archiver cannot ask for the repository's password: %w", secret.ErrNone)
 }
 
 // lockArchive keeps a second archiver away. It tries again for a moment, since binlog status takes the lock for one to see whether it is free.

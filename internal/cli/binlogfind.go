@@ -17,6 +17,7 @@ import (
 	"github.com/holdstill/holdstill/internal/binlog"
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/pitr"
+	"github.com/holdstill/holdstill/internal/schema"
 )
 
 // findFlags are a question as it is typed.
@@ -25,6 +26,7 @@ type findFlags struct {
 	kinds                            []string
 	thread                           uint32
 	rows, limit                      int
+	whose                            logFlags
 }
 
 func (a *app) binlogFind() *cobra.Command {
@@ -54,6 +56,7 @@ only the text tells which tables it is about: it is found if the text names the 
 	flags.Uint32Var(&f.thread, "thread", 0, "made by this connection of the server")
 	flags.IntVar(&f.rows, "rows", 0, "touching more rows than this")
 	flags.IntVar(&f.limit, "limit", 100, "show this many, the latest")
+	f.whose.register(flags)
 	flags.StringVar(&f.logs, "binlogs", "", "look in this directory, or in the logs that this index file lists (default: the instance's archive)")
 	return cmd
 }
@@ -61,7 +64,13 @@ only the text tells which tables it is about: it is found if the text names the 
 // question checks what was typed.
 func (f *findFlags) question() (*binlog.Question, error) {
 	q := &binlog.Question{Thread: f.thread, Rows: f.rows}
-	q.Database, q.Table, _ = strings.Cut(f.table, ".")
+	if f.table != "" {
+		name, err := schema.ParseName(f.table)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		q.Database, q.Table = name.Database, name.Table
+	}
 	for _, text := range f.kinds {
 		k := binlog.Kind(strings.ToLower(text))
 		if !slices.Contains(binlog.Kinds, k) {
@@ -95,19 +104,16 @@ func (f *findFlags) question() (*binlog.Question, error) {
 type found struct {
 	File string `json:"file"`
 	binlog.Detail
-	Restore string `json:"restore"` // the command that stops just before it
+	Restore string `json:"restore"`                 // the command that stops just before it
+	Table   string `json:"restore_table,omitempty"` // the one that brings the table of the question back into the running server
 }
 
 func (a *app) runBinlogFind(ctx context.Context, f *findFlags, args []string) error {
-	i, err := a.instance(ctx, args)
-	if err != nil {
-		return err
-	}
 	q, err := f.question()
 	if err != nil {
 		return err
 	}
-	logs, err := a.logsOf(i, f.logs, "")
+	instance, logs, err := a.searched(ctx, f, args)
 	if err != nil {
 		return err
 	}
@@ -117,8 +123,11 @@ func (a *app) runBinlogFind(ctx context.Context, f *findFlags, args []string) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := a.search(l, q, func(d binlog.Detail) {
-			all = append(all, found{File: l.Name, Detail: d, Restore: restoreBefore(i.Name, f.logs, l.Name, d)})
+		if cannotHold(l, q) {
+			continue
+		}
+		if err := a.search(ctx, l, q, func(d binlog.Detail) {
+			all = append(all, found{File: l.Name, Detail: d, Restore: restoreBefore(instance, "--datadir DIR --start", f.logs, l.Name, d), Table: f.tableBefore(instance, l.Name, d)})
 			if len(all) > 2*f.limit {
 				all = slices.Delete(all, 0, len(all)-f.limit)
 			}
@@ -137,6 +146,33 @@ func (a *app) runBinlogFind(ctx context.Context, f *findFlags, args []string) er
 	return errors.Join(a.printFound(all), unread)
 }
 
+// searched are the logs that a question is about, and the instance whose they are.
+func (a *app) searched(ctx context.Context, f *findFlags, args []string) (string, pitr.Logs, error) {
+	if f.logs != "" {
+		i, err := a.instance(ctx, args)
+		if err != nil {
+			return "", pitr.Logs{}, err
+		}
+		logs, err := a.logsOf(i, f.logs, "")
+		return i.Name, logs, err
+	}
+	found, err := a.findLogs(ctx, args, f.whose)
+	if err != nil {
+		return "", pitr.Logs{}, err
+	}
+	if len(found.links) == 0 {
+		return "", pitr.Logs{}, noLogs(found.instance)
+	}
+	return found.instance, a.ways(found.links, found.instance, found.host), nil
+}
+
+// cannotHold tells by the times of a log that would have to be fetched that nothing in it can be the answer. The margin is for a statement that began
+// long before it was logged.
+func cannotHold(l pitr.Log, q *binlog.Question) bool {
+	const margin = 24 * time.Hour
+	return l.Fetch != nil && (!q.Until.IsZero() && l.Begun.Add(-margin).After(q.Until) || !q.Since.IsZero() && l.Last.Add(margin).Before(q.Since))
+}
+
 // besideThe makes an error one that is told beside a document that was printed; nil stays nil.
 func besideThe(err error) error {
 	if err == nil {
@@ -146,7 +182,7 @@ func besideThe(err error) error {
 }
 
 // restoreBefore is the command that goes to the state just before a transaction.
-func restoreBefore(instance, logs, file string, d binlog.Detail) string {
+func restoreBefore(instance, what, logs, file string, d binlog.Detail) string {
 	until := fmt.Sprintf("--until-position %s:%d", file, d.Start)
 	if d.GTID != "" {
 		until = "--until-gtid " + d.GTID + " --before"
@@ -154,12 +190,21 @@ func restoreBefore(instance, logs, file string, d binlog.Detail) string {
 	if logs != "" {
 		until += " --binlogs " + logs
 	}
-	return "holdstill restore --instance " + instance + " --datadir DIR --start " + until
+	return "holdstill restore --instance " + instance + " " + what + " " + until
+}
+
+// tableBefore does so for the one table that was asked for.
+func (f *findFlags) tableBefore(instance, file string, d binlog.Detail) string {
+	name, err := schema.ParseTable(f.table)
+	if err != nil {
+		return ""
+	}
+	return restoreBefore(instance, "--table "+shellQuoted(name.String()), f.logs, file, d)
 }
 
 // search asks one log, by its index.
-func (a *app) search(l pitr.Log, q *binlog.Question, fn func(binlog.Detail)) error {
-	file, err := os.Open(l.Path)
+func (a *app) search(ctx context.Context, l pitr.Log, q *binlog.Question, fn func(binlog.Detail)) error {
+	file, err := l.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -213,6 +258,10 @@ func (a *app) printFound(all []found) error {
 		}
 		t.flush()
 	}
-	_, err := fmt.Fprintf(a.stdout, "\nto the moment just before the last one:\n  %s\n", all[len(all)-1].Restore)
-	return err
+	last := all[len(all)-1]
+	fmt.Fprintf(a.stdout, "\nto the moment just before the last one:\n  %s\n", last.Restore)
+	if last.Table != "" {
+		fmt.Fprintf(a.stdout, "only the table, back into the running server (it is replaced, and kept aside):\n  %s\n", last.Table)
+	}
+	return nil
 }

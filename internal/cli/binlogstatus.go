@@ -11,6 +11,7 @@ import (
 	"github.com/holdstill/holdstill/internal/archive"
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/lock"
+	"github.com/holdstill/holdstill/internal/offsite"
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
@@ -39,6 +40,7 @@ type binlogState struct {
 	LagSecs   *float64           `json:"lag_seconds"` // null: unknown
 	Fault     string             `json:"fault,omitempty"`
 	Spool     binlogSpool        `json:"spool"`
+	Shipping  *binlogShipping    `json:"shipping"` // null: no repository, or it is not to be shipped
 	Coverage  []archive.Interval `json:"coverage"`
 	Gaps      []archive.Gap      `json:"gaps"`
 }
@@ -63,7 +65,14 @@ func (a *app) runBinlogStatus(ctx context.Context, args []string) error {
 	if s.Running, err = a.archiving(i); err != nil {
 		return err
 	}
-	s.add(logs)
+	local, err := a.localLinks(i)
+	if err != nil {
+		return err
+	}
+	s.add(offsite.Chain(local...))
+	if s.Shipping, err = a.shipping(i, logs); err != nil {
+		return err
+	}
 	if err := s.ask(ctx, i, logs); err != nil {
 		s.Fault = err.Error()
 	}
@@ -86,8 +95,10 @@ func (a *app) archiving(i *config.Instance) (bool, error) {
 	return false, held.Close()
 }
 
-func (s *binlogState) add(logs []archive.Log) {
-	for _, l := range logs {
+func (s *binlogState) add(links []offsite.Link) {
+	var logs []archive.Log
+	for _, l := range links {
+		logs = append(logs, l.Log)
 		s.Spool.Logs++
 		s.Spool.Bytes += l.Size
 		if l.Gap != nil {
@@ -144,6 +155,7 @@ func (a *app) printBinlogState(s binlogState) {
 		t.row("Fault", printable(s.Fault))
 	}
 	t.row("Spool", fmt.Sprintf("%d logs, %s in %s", s.Spool.Logs, humanize.IBytes(uint64(s.Spool.Bytes)), s.Directory))
+	s.Shipping.rows(t)
 	t.flush()
 	if len(s.Coverage) == 0 {
 		return
@@ -154,7 +166,9 @@ func (a *app) printBinlogState(s binlogState) {
 		if g := c.Gap; g != nil {
 			fmt.Fprintf(out, "  GAP   %s .. %s  %s\n        %s\n", g.After.Format(toMinute), g.Until.Format(toMinute), printable(g.From+" .. "+g.To), printable(g.Reason))
 			if g.GTIDs != "" {
-				fmt.Fprintf(out, "        missing: %s\n", printable(g.GTIDs))
+				fmt.Fprintf(out, "        missing: %s\n        looked for on the other servers of binlog.servers, if there are any, while the archiver runs\n", printable(g.GTIDs))
+			} else {
+				fmt.Fprintln(out, "        no GTIDs tell what is missing: nothing can fill it")
 			}
 		}
 		fmt.Fprintf(out, "        %s .. %s  %s .. %s\n", c.From.Format(toMinute), c.To.Format(toMinute), printable(c.FromPosition), printable(c.ToPosition))

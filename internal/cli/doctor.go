@@ -13,6 +13,7 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/load"
 	"github.com/holdstill/holdstill/internal/mount"
 	"github.com/holdstill/holdstill/internal/plan"
 	"github.com/holdstill/holdstill/internal/snapshot"
@@ -46,6 +47,8 @@ too. It exits with 0 only if a backup, or the snapshot of a host that is install
 				q.plan.Warnings = append(q.plan.Warnings, fmt.Sprintf(
 					"the %s snapshot %s belongs to no point of this catalogue: it is of a run under way, of a lost catalogue, or of another HOLDSTILL_STATE", ref.Provider, ref.Name))
 			}
+			q.plan.Warnings = append(q.plan.Warnings, a.unended(i.Name)...)
+			q.plan.Warnings = append(q.plan.Warnings, unendedLoads(cmd.Context(), q)...)
 			scripts := a.scripts(q.facts)
 			hosts, err := a.hosts(cmd.Context(), i)
 			if err != nil {
@@ -66,6 +69,39 @@ too. It exits with 0 only if a backup, or the snapshot of a host that is install
 			return err
 		},
 	}
+}
+
+// unended warns of runs whose ledgers are open: the next backup takes them back, or is refused if that fails.
+func (a *app) unended(instance string) (warnings []string) {
+	left, err := a.leftOf(instance)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, l := range left {
+		for _, d := range l.Open {
+			warnings = append(warnings, fmt.Sprintf("the run %s has not ended: %s (holdstill recover takes it back, if the run is dead)", l.Run, d.Title))
+		}
+	}
+	return warnings
+}
+
+// unendedLoads warns of what loads that nobody went on with left in the server.
+func unendedLoads(ctx context.Context, q *inquiry) []string {
+	if q.facts.Product == database.Scripts {
+		return nil
+	}
+	endpoint := q.endpoint
+	endpoint.Product = q.facts.Product
+	db, err := wire.Pool(ctx, endpoint)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer func() { _ = db.Close() }()
+	warnings, err := load.Abandoned(ctx, db)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return warnings
 }
 
 // onlyHere warns of points that would be lost with this machine. The repository itself is not asked: that may want a password.

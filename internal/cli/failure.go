@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
@@ -106,6 +109,8 @@ func hintOf(err error) string {
 		return "give more letters of the id: see holdstill points list"
 	case errors.Is(err, catalog.ErrNotFound):
 		return "see holdstill points list"
+	case isFull(err):
+		return "make room on that file system, and run the same command again"
 	}
 	_, hint := repositoryFault(err)
 	return hint
@@ -169,6 +174,16 @@ func report(err error, asJSON bool, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "  hint: "+hint)
 	}
 	return code
+}
+
+// isFull tells that a disk is full: ours, or that of a server which says so.
+func isFull(err error) bool {
+	const tableFull, diskFull = 1114, 1021
+	var said *mysql.MySQLError
+	if errors.As(err, &said) && (said.Number == tableFull || said.Number == diskFull || strings.Contains(said.Message, "No space left")) {
+		return true
+	}
+	return errors.Is(err, syscall.ENOSPC)
 }
 
 func isBusy(err error) bool { return errors.Is(err, lock.ErrBusy) }

@@ -13,6 +13,8 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
+	"github.com/holdstill/holdstill/internal/hostname"
+	"github.com/holdstill/holdstill/internal/offsite"
 	"github.com/holdstill/holdstill/internal/pitr"
 	"github.com/holdstill/holdstill/internal/restore"
 )
@@ -32,14 +34,19 @@ func (a *app) way(ctx context.Context, f *untilFlags, p *catalog.Point) (*pitr.W
 	}
 	a.log.Info(fmt.Sprintf("looking for the way from point %s to %s in %s", p.ID, target, logs.From), "stage", "way")
 	way, err := pitr.Find(ctx, p, logs, target)
+	return way, unreachable(err)
+}
+
+// unreachable gives the refusal of a moment its exit code.
+func unreachable(err error) error {
 	var no *pitr.Refusal
 	switch {
 	case errors.As(err, &no) && no.Missing:
-		return nil, fmt.Errorf("%w: %w", err, catalog.ErrNotFound)
+		return fmt.Errorf("%w: %w", err, catalog.ErrNotFound)
 	case errors.As(err, &no):
-		return nil, usageError{err}
+		return usageError{err}
 	}
-	return way, err
+	return err
 }
 
 // nearest is the newest point of an instance from which there is a way to the moment. If there is none, the newest point's reason is told.
@@ -75,8 +82,14 @@ func (a *app) nearest(ctx context.Context, f *untilFlags, instance string) (*cat
 	return nil, nil, first
 }
 
-// logsFor are the logs that can follow on a point.
+// logsFor are the logs that can follow on a point: those of this machine's archive; if these do not lead on from the point to their own end, also
+// those that the repository has of the machine that the point is of.
 func (a *app) logsFor(ctx context.Context, where string, p *catalog.Point) (pitr.Logs, error) {
+	return a.logsVia(ctx, where, p, a.logsElsewhere().stored)
+}
+
+// logsVia is logsFor with a way to ask the repository.
+func (a *app) logsVia(ctx context.Context, where string, p *catalog.Point, ask func(context.Context, string, string) ([]offsite.Stored, error)) (pitr.Logs, error) {
 	i, err := a.instance(ctx, []string{p.Instance})
 	if errors.Is(err, errNoInstance) {
 		i, err = config.Default(p.Instance), nil // of another host, or no longer configured
@@ -86,44 +99,82 @@ func (a *app) logsFor(ctx context.Context, where string, p *catalog.Point) (pitr
 	}
 	logs, err := a.logsOf(i, where, pitr.Identity(p.Server.ServerUUID, p.Server.ServerID))
 	logs.MariaDB = p.Server.Product == database.MariaDB
+	if where != "" || err != nil && !errors.Is(err, catalog.ErrNotFound) || err == nil && p.Host == hostname.Name() && leadsOn(ctx, p, logs) {
+		return logs, err
+	}
+	chain, asked := a.withStored(ctx, i, p.Host, ask)
+	switch {
+	case asked != nil && err != nil:
+		return logs, asked
+	case asked != nil:
+		a.log.Warn("the repository cannot be asked for binary logs: " + asked.Error())
+	case chain != nil:
+		chain.MariaDB, chain.Until = logs.MariaDB, later(chain.Until, logs.Until, p.Host == hostname.Name())
+		return *chain, nil
+	}
 	return logs, err
 }
 
-// logsOf are the logs of an instance's archive, or, of a server, those of a directory or an index file.
+// leadsOn tells whether a way leads from the point to the end of the logs.
+func leadsOn(ctx context.Context, p *catalog.Point, logs pitr.Logs) bool {
+	r, err := pitr.Reachable(ctx, p, logs)
+	return err == nil && r.Then == ""
+}
+
+// later is until when a sequence is complete that has this machine's own logs, too.
+func later(stored, local time.Time, own bool) time.Time {
+	if own && local.After(stored) {
+		return local
+	}
+	return stored
+}
+
+// withStored are the logs that the repository has of a machine's instance, with those of this machine's archive if it is this one; nil: it has none.
+func (a *app) withStored(ctx context.Context, i *config.Instance, host string, ask func(context.Context, string, string) ([]offsite.Stored, error)) (*pitr.Logs, error) {
+	stored, err := ask(ctx, host, i.Name)
+	if err != nil || len(stored) == 0 {
+		return nil, err
+	}
+	var local [][]offsite.Link
+	if host == hostname.Name() {
+		if local, err = a.localLinks(i); err != nil {
+			return nil, err
+		}
+	}
+	out := a.ways(offsite.Chain(append(offsite.Archives(stored), local...)...), i.Name, host)
+	return &out, nil
+}
+
+// logsOf are the logs of an instance's archive on this machine, or, of a server, those of a directory or an index file.
 func (a *app) logsOf(i *config.Instance, where, server string) (pitr.Logs, error) {
 	if where != "" {
 		return pitr.Directory(where, server)
 	}
-	out := pitr.Logs{From: "the archive of " + i.Name}
 	kept, err := archive.Open(a.dirs.BinlogArchive(i))
 	if err != nil {
-		return out, err
+		return pitr.Logs{}, err
 	}
-	logs, err := kept.Logs()
+	until := kept.Until() // first: what is read later has at least that
+	local, err := a.localLinks(i)
 	if err != nil {
-		return out, err
+		return pitr.Logs{}, err
 	}
-	if len(logs) == 0 {
-		return out, withHint{fmt.Errorf("there are no binary logs in the archive of %s: %w", i.Name, catalog.ErrNotFound),
-			"name the server's own with --binlogs DIR; holdstill binlog archive keeps them from now on"}
+	links := offsite.Chain(local...)
+	out := a.ways(links, i.Name, hostname.Name())
+	if len(links) == 0 {
+		return out, noLogs(i.Name)
 	}
-	out.Until = kept.Until()
-	for _, l := range logs {
-		one := pitr.Log{Server: pitr.Identity(l.Server.UUID, l.Server.ID), Name: l.Name, Path: kept.Path(l), Size: l.Size, Begun: l.First, Last: l.Last}
-		if l.Gap != nil {
-			one.Gap = l.Gap.Reason
-		}
-		if l.Closed {
-			one.Index = one.Path + archive.IndexSuffix
-		}
-		out.All = append(out.All, one)
+	if !links[len(links)-1].Short {
+		out.Until = until
 	}
 	return out, nil
 }
 
 // reach tells which moments can be had from a point with the archive; nil if there is none.
 func (a *app) reach(ctx context.Context, p *catalog.Point) *pitr.Reach {
-	logs, err := a.logsFor(ctx, "", p)
+	logs, err := a.logsVia(ctx, "", p, func(ctx context.Context, host, instance string) ([]offsite.Stored, error) {
+		return a.more(ctx, host, instance), nil // what is only shown asks nobody for a password, and waits for nothing
+	})
 	if err == nil {
 		var r *pitr.Reach
 		if r, err = pitr.Reachable(ctx, p, logs); err == nil {
@@ -149,7 +200,7 @@ func recoverable(r *pitr.Reach) string {
 }
 
 // printMoment tells of a restore that went on from its point.
-func (a *app) printMoment(r *restore.Result, m *pitr.Moment) error {
+func (a *app) printMoment(title string, r *restore.Result, m *pitr.Moment) error {
 	if a.json {
 		return a.printJSON(struct {
 			*restore.Result
@@ -175,5 +226,5 @@ func (a *app) printMoment(r *restore.Result, m *pitr.Moment) error {
 			rows = append(rows, [2]string{" ", p.String()})
 		}
 	}
-	return a.printRestored("Restored point", r, rows...)
+	return a.printRestored(title, r, rows...)
 }

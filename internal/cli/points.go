@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/holdstill/holdstill/internal/pitr"
 	"github.com/holdstill/holdstill/internal/plan"
 	"github.com/holdstill/holdstill/internal/repository"
+	"github.com/holdstill/holdstill/internal/schema"
 	"github.com/holdstill/holdstill/internal/snapshot"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -37,15 +39,22 @@ func (a *app) points() *cobra.Command {
 		RunE: a.group,
 	}
 	var instance string
-	var here, all, paranoid bool
+	var here, all, paranoid, tables bool
+	scratch := &scratchFlags{}
 	list := &cobra.Command{
 		Use: "list", Short: "List the restore points, newest last", Args: exactly(0), Example: "  holdstill points list --instance shop --json",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listPoints(cmd.Context(), instance, here) },
 	}
 	show := &cobra.Command{
-		Use: "show POINT", Short: "Show one restore point (an id, a unique prefix, latest, latest~1, ...)", Args: exactly(1), Example: "  holdstill points show latest",
-		RunE: func(cmd *cobra.Command, args []string) error { return a.showPoint(cmd.Context(), args[0], instance) },
+		Use: "show POINT", Short: "Show one restore point (an id, a unique prefix, latest, latest~1, ...)", Args: exactly(1), Example: "  holdstill points show latest\n  holdstill points show latest --tables",
+		Long: `Show tells all that is known of a point. With --tables it also lists the databases and tables that it holds, with their engines, estimated
+rows and sizes: a scratch server on a copy of the point is asked, once; the next time the list is there at once.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.showPoint(cmd.Context(), args[0], instance, tables, scratch)
+		},
 	}
+	show.Flags().BoolVar(&tables, "tables", false, "list its databases and tables too")
+	scratch.registerPlace(show)
 	rm := &cobra.Command{
 		Use: "rm POINT", Short: "Remove a restore point and its snapshots", Args: exactly(1), Example: "  holdstill points rm latest~3",
 		RunE: func(cmd *cobra.Command, args []string) error { return a.removePoint(cmd.Context(), args[0], instance) },
@@ -96,25 +105,42 @@ func (a *app) earlier(instance string, p *plan.Plan) []catalog.Window {
 	return out
 }
 
+// shownPoint is a point with what is found out about it.
+type shownPoint struct {
+	*catalog.Point
+	Recoverable *pitr.Reach       `json:"recoverable,omitempty"`
+	Databases   []schema.Database `json:"databases,omitempty"`
+}
+
 // showPoint asks the repository where this machine does not know the point.
-func (a *app) showPoint(ctx context.Context, name, instance string) error {
+func (a *app) showPoint(ctx context.Context, name, instance string, tables bool, f *scratchFlags) error {
 	s := &stock{app: a}
 	defer s.close()
 	point, err := a.find(ctx, s, name, instance)
 	if err != nil {
 		return err
 	}
-	reach := a.reach(ctx, point)
-	if a.json && reach != nil {
-		return a.printJSON(struct {
-			*catalog.Point
-			Recoverable *pitr.Reach `json:"recoverable"`
-		}{point, reach})
+	shown := shownPoint{Point: point, Recoverable: a.reach(ctx, point)}
+	var found *schema.Server
+	if tables {
+		if found, err = a.tablesOf(ctx, s, f, point); err != nil {
+			return err
+		}
+		shown.Databases = found.Databases
 	}
-	if reach == nil {
-		return a.printPoint(point)
+	if a.json {
+		return a.printJSON(shown)
 	}
-	return a.printPoint(point, [2]string{"recoverable", printable(recoverable(reach))})
+	var more [][2]string
+	if shown.Recoverable != nil {
+		more = append(more, [2]string{"recoverable", printable(recoverable(shown.Recoverable))})
+	}
+	if err := a.printPoint(point, more...); err != nil || found == nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	a.printTables(found)
+	return nil
 }
 
 // brief bounds what is asked of the repository only to be polite.
@@ -211,8 +237,16 @@ func (a *app) printPoint(p *catalog.Point, more ...[2]string) error {
 	if r := p.Repository; r != nil {
 		t.row("repository", fmt.Sprintf("%s, %s read, %s sent", r.ID, humanize.IBytes(uint64(r.ReadBytes)), humanize.IBytes(uint64(r.NewBytes))))
 	}
+	dumped := dumpedIn(p)
+	for _, dir := range slices.Sorted(maps.Keys(dumped)) {
+		t.row("dump", printable(dir+" ("+counted(dumped[dir], "table")+")"))
+	}
 	for _, l := range p.Paths {
-		t.row("holds", printable(string(l.Purpose)+" "+l.Place.Real))
+		what := "holds"
+		if l.Unit == "" {
+			what = "without"
+		}
+		t.row(what, printable(string(l.Purpose)+" "+l.Place.Real))
 	}
 	for _, pair := range more {
 		t.row(pair[0], pair[1])

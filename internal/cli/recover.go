@@ -57,7 +57,7 @@ func (a *app) instancesLeft(ctx context.Context, args []string) ([]string, error
 	if len(args) == 0 {
 		return names, nil
 	}
-	if !slices.Contains(names, args[0]) {
+	if !slices.ContainsFunc(left, func(l undo.Left) bool { return l.Concerns(args[0]) }) {
 		if _, err := a.instance(ctx, args); err != nil {
 			return nil, withHint{fmt.Errorf("no run of %q left anything, and %v: %w", args[0], err, catalog.ErrNotFound), "see holdstill doctor for the names"}
 		}
@@ -109,19 +109,78 @@ func (a *app) recoverAll(ctx context.Context, instances []string, asked, acknowl
 }
 
 func (a *app) recoverOne(ctx context.Context, name string, acknowledge bool) (taken, forgotten []recovered, err error) {
-	held, err := lock.Take(a.dirs.Run, lockName(name))
+	release, err := a.lockDead(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer held.Close()
+	defer release()
 	taken, err = a.takeBack(ctx, name)
 	if err != nil && acknowledge {
 		forgotten, err = a.acknowledge(name)
 	}
-	if err == nil && strings.HasPrefix(name, runPrefix) {
-		err = os.Remove(held.Path()) // nobody else will ever lock it
-	}
 	return taken, forgotten, err
+}
+
+// lockDead locks a name with ledgers. Where they are of no instance but have changed some, those are locked too, and first: who holds an
+// instance may rely on it that nobody changes it, and takes such ledgers back by itself.
+func (a *app) lockDead(name string) (release func(), err error) {
+	left, err := a.leftOf(name)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	if isAlone(name) {
+		for _, l := range left {
+			names = append(names, l.Instances()...)
+		}
+		slices.Sort(names)
+	}
+	var locks []func()
+	release = func() {
+		for _, one := range locks {
+			one()
+		}
+	}
+	for _, one := range append(slices.Compact(names), lockName(name)) {
+		free, err := a.lockOwner(one)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		locks = append(locks, free)
+	}
+	return release, nil
+}
+
+// lockOwner locks an instance, or the name of a run that belongs to none, whose lock goes with it.
+func (a *app) lockOwner(owner string) (release func(), err error) {
+	held, err := lock.Take(a.dirs.Run, owner)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if isAlone(owner) { // nobody else will ever lock it
+			_ = os.Remove(held.Path())
+		}
+		_ = held.Close()
+	}, nil
+}
+
+// recoverAlone takes back what dead runs left that belong to no instance (a scratch server, a restore), since no later run of theirs comes. What
+// cannot be taken back stands in nobody's way: recover tells it.
+func (a *app) recoverAlone(ctx context.Context) {
+	names, err := a.instancesLeft(ctx, nil)
+	if err != nil {
+		return // the run that is begun will meet it
+	}
+	for _, name := range names {
+		if !isAlone(name) {
+			continue
+		}
+		if _, _, err := a.recoverOne(ctx, name, false); err != nil && !errors.Is(err, lock.ErrBusy) {
+			a.log.Warn("what a dead run left cannot be taken back, see holdstill recover: "+err.Error(), "run", strings.TrimPrefix(name, runPrefix))
+		}
+	}
 }
 
 // lockName serves ledgers whose first line is damaged: they belong to nobody that we know.
@@ -132,12 +191,13 @@ func lockName(instance string) string {
 	return instance
 }
 
+// leftOf lists the ledgers of an instance's runs, and those of nobody's runs that have left it changed.
 func (a *app) leftOf(instance string) ([]undo.Left, error) {
 	left, err := undo.Leftovers(a.dirs.Runs())
-	return slices.DeleteFunc(left, func(l undo.Left) bool { return l.Instance != instance }), err
+	return slices.DeleteFunc(left, func(l undo.Left) bool { return !l.Concerns(instance) }), err
 }
 
-// takeBack undoes what dead runs of the instance left, the newest first. The caller holds the instance's lock.
+// takeBack undoes what dead runs left of the instance, the newest first. The caller holds the instance's lock.
 func (a *app) takeBack(ctx context.Context, instance string) ([]recovered, error) {
 	left, err := a.leftOf(instance)
 	if err != nil || len(left) == 0 {
@@ -149,19 +209,34 @@ func (a *app) takeBack(ctx context.Context, instance string) ([]recovered, error
 	var taken []recovered
 	var all []error
 	for _, l := range slices.Backward(left) {
-		for _, d := range l.Open {
-			a.log.Warn("Left behind: "+d.Title, "run", l.Run, "stage", d.Stage)
-		}
-		deeds, err := l.TakeBack(ctx, wire.Registry(), a.catalogue().Has, a.log)
-		for _, d := range deeds {
-			taken = append(taken, recovered{instance, l.Run, d.Stage, d.Title})
-		}
-		if err == nil { // what is still frozen needs its evidence
-			err = a.removeEvidence(l.Run)
-		}
-		all = append(all, err)
+		back, err := a.takeBackRun(ctx, instance, l)
+		taken, all = append(taken, back...), append(all, err)
 	}
 	return taken, errors.Join(all...)
+}
+
+func (a *app) takeBackRun(ctx context.Context, instance string, l undo.Left) (taken []recovered, err error) {
+	if l.Instance != instance {
+		release, err := a.lockOwner(lockName(l.Instance))
+		if isBusy(err) {
+			return nil, nil // it lives: what a backup must not see of it, it does only while it holds the instance
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	for _, d := range l.Open {
+		a.log.Warn("Left behind: "+d.Title, "run", l.Run, "stage", d.Stage)
+	}
+	deeds, err := l.TakeBack(ctx, wire.Registry(), a.catalogue().Has, a.log)
+	for _, d := range deeds {
+		taken = append(taken, recovered{instance, l.Run, d.Stage, d.Title})
+	}
+	if err == nil { // what is still frozen needs its evidence
+		err = a.removeEvidence(l.Run)
+	}
+	return taken, err
 }
 
 // acknowledge forgets what could not be taken back just now.
@@ -172,7 +247,11 @@ func (a *app) acknowledge(instance string) ([]recovered, error) {
 	}
 	var forgotten []recovered
 	for _, l := range left {
-		if err := errors.Join(l.Acknowledge(), a.removeEvidence(l.Run)); err != nil {
+		err := l.Acknowledge()
+		if errors.Is(err, undo.ErrAlive) && l.Instance != instance {
+			continue
+		}
+		if err := errors.Join(err, a.removeEvidence(l.Run)); err != nil {
 			return forgotten, err
 		}
 		for _, d := range l.Open {

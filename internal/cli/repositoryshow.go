@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/fatih/color"
 
+	"github.com/holdstill/holdstill/internal/offsite"
 	"github.com/holdstill/holdstill/internal/repository"
 	"github.com/holdstill/holdstill/internal/wire"
 )
@@ -28,8 +29,11 @@ type shownSource struct {
 	Host     string    `json:"host"`
 	Instance string    `json:"instance"`
 	Points   int       `json:"points"`
-	Oldest   time.Time `json:"oldest"`
-	Newest   time.Time `json:"newest"`
+	Oldest   time.Time `json:"oldest,omitzero"`
+	Newest   time.Time `json:"newest,omitzero"`
+	Logs     int       `json:"logs"`      // binary logs
+	LogBytes int64     `json:"log_bytes"` // of them, before they are compressed
+	LogsTo   time.Time `json:"logs_to,omitzero"`
 }
 
 func (a *app) describeStore(ctx context.Context, store repository.Store) (*shownStore, error) {
@@ -41,7 +45,14 @@ func (a *app) describeStore(ctx context.Context, store repository.Store) (*shown
 	if err != nil {
 		return nil, err
 	}
-	shown := &shownStore{Status: status, Sources: sources(points), Warnings: []string{}}
+	logs, err := offsite.List(ctx, store, "", "")
+	if err != nil && logs == nil {
+		return nil, err
+	}
+	shown := &shownStore{Status: status, Sources: sources(points, logs), Warnings: []string{}}
+	if err != nil {
+		shown.Warnings = append(shown.Warnings, err.Error())
+	}
 	if c, err := a.written(); err == nil {
 		if r, err := wire.RepositoryOf(c, a.dirs); err == nil && r.ObjectLock.Mode != "" && status.Lock == "" {
 			shown.Warnings = append(shown.Warnings, "it was made without an object lock: what object_lock says is for a new repository only")
@@ -50,17 +61,31 @@ func (a *app) describeStore(ctx context.Context, store repository.Store) (*shown
 	return shown, nil
 }
 
-// sources groups points, which come oldest first.
-func sources(points []repository.Stored) []shownSource {
+// sources groups points and logs, which come oldest first.
+func sources(points []repository.Stored, logs []offsite.Stored) []shownSource {
 	out := []shownSource{}
-	for _, p := range points {
-		i := slices.IndexFunc(out, func(s shownSource) bool { return s.Host == p.Host && s.Instance == p.Instance })
+	of := func(d repository.Description) *shownSource {
+		i := slices.IndexFunc(out, func(s shownSource) bool { return s.Host == d.Host && s.Instance == d.Instance })
 		if i < 0 {
 			i = len(out)
-			out = append(out, shownSource{Host: p.Host, Instance: p.Instance, Oldest: p.TakenAt})
+			out = append(out, shownSource{Host: d.Host, Instance: d.Instance})
 		}
-		out[i].Points++
-		out[i].Newest = p.TakenAt
+		return &out[i]
+	}
+	for _, p := range points {
+		s := of(p.Description)
+		if s.Points++; s.Points == 1 {
+			s.Oldest = p.TakenAt
+		}
+		s.Newest = p.TakenAt
+	}
+	for _, l := range logs {
+		s := of(l.In.Description)
+		s.Logs++
+		s.LogBytes += l.Size
+		if l.Last.After(s.LogsTo) {
+			s.LogsTo = l.Last
+		}
 	}
 	return out
 }
@@ -74,7 +99,7 @@ func (a *app) printStore(s *shownStore, title string) error {
 	t := newTable(w)
 	t.row("location", printable(s.Location))
 	t.row("format", s.Format)
-	t.row("holds", fmt.Sprintf("%d points, %s in %d blobs", s.Points, humanize.IBytes(uint64(s.Bytes)), s.Blobs))
+	t.row("holds", fmt.Sprintf("%d points, %d binary logs, %s in %d blobs", s.Points, s.Logs, humanize.IBytes(uint64(s.Bytes)), s.Blobs))
 	if s.Capacity > 0 {
 		t.row("free", fmt.Sprintf("%s of %s", humanize.IBytes(uint64(s.Free)), humanize.IBytes(uint64(s.Capacity))))
 	}
@@ -98,10 +123,15 @@ func (a *app) printSources(all []shownSource) {
 		return
 	}
 	t := newTable(a.stdout)
-	t.row("HOST", "INSTANCE", "POINTS", "OLDEST (UTC)", "NEWEST (UTC)")
-	const form = "2006-01-02 15:04:05"
+	t.row("HOST", "INSTANCE", "POINTS", "OLDEST (UTC)", "NEWEST (UTC)", "LOGS", "BYTES", "UP TO (UTC)")
+	form := func(at time.Time) string {
+		if at.IsZero() {
+			return ""
+		}
+		return at.UTC().Format(toMinute)
+	}
 	for _, s := range all {
-		t.row(printable(s.Host), printable(s.Instance), fmt.Sprint(s.Points), s.Oldest.UTC().Format(form), s.Newest.UTC().Format(form))
+		t.row(printable(s.Host), printable(s.Instance), fmt.Sprint(s.Points), form(s.Oldest), form(s.Newest), fmt.Sprint(s.Logs), humanize.IBytes(uint64(s.LogBytes)), form(s.LogsTo))
 	}
 	t.flush()
 }
@@ -150,9 +180,13 @@ func (a *app) printHealth(h repository.Health) error {
 		}
 	} else {
 		for _, d := range h.Damages {
-			fmt.Fprintln(a.stdout, color.RedString("damaged")+fmt.Sprintf(": point %s: %s: %s", d.Point, printable(d.File), printable(d.Text)))
+			what := "point " + d.Point
+			if d.Log != "" {
+				what = "binary log " + d.Log
+			}
+			fmt.Fprintln(a.stdout, color.RedString("damaged")+fmt.Sprintf(": %s: %s: %s", what, printable(d.File), printable(d.Text)))
 		}
-		fmt.Fprintf(a.stdout, "looked at %d points, %d files; read %s\n", h.Points, h.Files, humanize.IBytes(uint64(h.Bytes)))
+		fmt.Fprintf(a.stdout, "looked at %d points, %d binary logs, %d files; read %s\n", h.Points, h.Logs, h.Files, humanize.IBytes(uint64(h.Bytes)))
 	}
 	if len(h.Damages) > 0 {
 		return fmt.Errorf("%w in %d places", errDamages, len(h.Damages))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -13,11 +12,9 @@ import (
 
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/database"
-	"github.com/holdstill/holdstill/internal/lock"
 	"github.com/holdstill/holdstill/internal/pitr"
 	"github.com/holdstill/holdstill/internal/restore"
 	"github.com/holdstill/holdstill/internal/service"
-	"github.com/holdstill/holdstill/internal/undo"
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
@@ -30,22 +27,28 @@ type copyFlags struct {
 	request  restore.Request
 }
 
-func (f *copyFlags) register(cmd *cobra.Command) {
+// registerSource adds what says which copy of the point is used, and with which server.
+func (f *copyFlags) registerSource(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.instance, "instance", "", "of which instance, where POINT is latest")
+	flags.StringVar(&f.instance, "instance", "", "of which instance, where POINT is latest (default for tables: that of --into)")
 	flags.StringArrayVar(&f.disks, "disk", nil, "[MOUNTPOINT=]WHERE: of a point whose snapshot a host took, the disk, image or mounted directory where it is attached now")
 	flags.StringVar(&f.from, "from", "", "local or repository: which copy of the point to use (default: this machine's snapshot if it has one)")
-	flags.StringArrayVar(&f.seeds, "seed", nil, "a directory with an older version of the data: what it holds is not fetched from the repository again")
-	flags.StringVar(&f.request.Datadir, "datadir", "", "the new data directory, absent or empty")
-	flags.StringVar(&f.request.ConfigDir, "config-dir", "", "where my.cnf goes (default: the data directory's name with .conf)")
-	flags.IntVar(&f.request.Port, "port", 0, "TCP port of the new server (default: the point's if free, else the next free one)")
 	flags.StringVar(&f.request.Server, "server", "", "the server's program (default: the one that was running)")
 	flags.BoolVar(&f.request.Upgrade, "upgrade", false, "accept a server that is newer than the point's, which upgrades the copy")
 	flags.DurationVar(&f.request.Timeout, "timeout", time.Hour, "for the first boot, crash recovery included")
 }
 
+func (f *copyFlags) register(cmd *cobra.Command) {
+	f.registerSource(cmd)
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.seeds, "seed", nil, "a directory with an older version of the data: what it holds is not fetched from the repository again")
+	flags.StringVar(&f.request.Datadir, "datadir", "", "the new data directory, absent or empty")
+	flags.StringVar(&f.request.ConfigDir, "config-dir", "", "where my.cnf goes (default: the data directory's name with .conf)")
+	flags.IntVar(&f.request.Port, "port", 0, "TCP port of the new server (default: the point's if free, else the next free one)")
+}
+
 func (a *app) restore() *cobra.Command {
-	f, until := &copyFlags{}, &untilFlags{}
+	f := &restoreFlags{}
 	cmd := &cobra.Command{
 		Use:   "restore [POINT]",
 		Short: "Make a data directory, and a running server, from a restore point, or at any moment after it",
@@ -57,25 +60,40 @@ With --until-time, --until-gtid or --until-position it goes on from there: it re
 names, until exactly that moment, and says what the last transaction was that it applied and what the next one would have been. The way is looked
 for first: a moment that cannot be reached is refused before anything is touched. Without a POINT the newest one is taken that has a way there.
 
---in-place puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.`,
+If the replay meets a transaction that cannot be applied, it stops there, and the copy is kept as it is then. --continue DIR goes on with that copy, with
+--skip-gtid or after it was mended; it also takes any other copy further that was restored before, and that nobody has written to since.
+
+--in-place puts the point in the place of a stopped instance's own data, which are kept aside until the new server answers.
+
+--table and --database put tables into a running server (--into). Their files come from a scratch server on a copy of the point, and the live
+server imports them, or loads a dump where it cannot, in a database of its own; when they are complete and checked, one RENAME TABLE puts
+them all in place. The tables that were there are kept, and the result says how to drop them and how to go back. Other tables are not touched.`,
 		Example: `  holdstill restore latest --datadir /srv/restored --start
   holdstill restore 20261122-130000 --datadir /srv/check --config-dir /srv/check.conf
   holdstill restore latest --instance shop --in-place
   holdstill restore --datadir /srv/restored --start --until-time "2026-11-22 13:00:05"
   holdstill restore latest --datadir /srv/restored --until-gtid 0-1-4711 --before
   holdstill restore latest --datadir /srv/restored --until-position binlog.000012:4711 --binlogs /var/lib/mysql
+  holdstill restore --continue /srv/restored --until-time "2026-11-22 13:05" --start
+  holdstill restore latest --table shop.orders --table shop.items --into shop
+  holdstill restore --table shop.orders --as shop.orders_before --into shop --until-gtid 0-1-4711 --before
+  holdstill restore latest --database shop --as shop_copy --into shop
   holdstill restore latest --from repository --datadir /srv/restored --seed /srv/old-data`,
 		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 && !until.wanted() {
-				return usagef("name a point (an id, a unique prefix, latest), or a moment (--until-time, --until-gtid, --until-position)")
+			do, err := f.doing(cmd, args)
+			if err != nil {
+				return err
 			}
-			return a.runRestore(cmd.Context(), f, until, strings.Join(args, ""))
+			return do(a, cmd.Context())
 		},
 	}
 	f.register(cmd)
-	until.register(cmd)
+	f.until.register(cmd)
+	f.tables.register(cmd)
+	f.load.register(cmd)
 	flags := cmd.Flags()
+	flags.StringVar(&f.further, "continue", "", "the data directory of a copy that was restored before: go on with it from where it stands")
 	flags.BoolVar(&f.request.Start, "start", false, "leave the server running")
 	flags.BoolVar(&f.request.InPlace, "in-place", false, "replace the data of the point's own instance, which must be stopped")
 	flags.StringVar(&f.request.BindAddress, "bind-address", "127.0.0.1", "address of the new server")
@@ -134,14 +152,17 @@ func (a *app) runRestore(ctx context.Context, f *copyFlags, until *untilFlags, n
 	if way != nil {
 		r.Onward = pitr.Onward(way, deps, moment)
 	}
+	if r.Onward == nil {
+		r.Onward = pitr.Stay(way)
+	}
 	result, err := restore.Restore(ctx, run, r, deps)
 	if err != nil {
-		return refused(errors.Join(err, run.Unwind(ctx)))
+		return halted(refused(errors.Join(err, run.Unwind(ctx))), r.Datadir, r.ConfigDir, until)
 	}
 	if way == nil {
 		return a.printRestored("Restored point", result)
 	}
-	return a.printMoment(result, moment)
+	return a.printMoment("Restored point", result, moment)
 }
 
 // attached reads the flag --disk.
@@ -174,44 +195,6 @@ func located(p *catalog.Point, purpose database.Purpose) string {
 		}
 	}
 	return ""
-}
-
-// runPrefix begins the names of runs that belong to no instance.
-const runPrefix = "run-"
-
-// begin opens a run. One that touches an instance takes the instance's lock; any other has a lock of its own, so that a later
-// recover can tell whether it lives.
-func (a *app) begin(ctx context.Context, instance string) (*undo.Run, func(), error) {
-	id := newID()
-	owner := instance
-	if owner == "" {
-		owner = runPrefix + id
-	}
-	held, err := lock.Take(a.dirs.Run, owner)
-	if err != nil {
-		return nil, nil, err
-	}
-	release := func() {
-		_ = held.Close()
-		if instance == "" {
-			_ = os.Remove(held.Path())
-		}
-	}
-	if _, err := a.takeBack(ctx, owner); err != nil {
-		release()
-		return nil, nil, err
-	}
-	run, err := undo.Begin(a.dirs.Runs(), id, owner, wire.Registry(), a.log)
-	if err != nil {
-		release()
-		return nil, nil, err
-	}
-	return run, func() {
-		if err := run.End(); err != nil {
-			a.log.Warn("the ledger could not be closed; recover will: "+err.Error(), "run", run.ID)
-		}
-		release()
-	}, nil
 }
 
 // restoring gathers what a restore needs, and decides which copy of the point it reads; account is how one logs in to the copy: as to the

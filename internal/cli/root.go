@@ -32,6 +32,8 @@ type app struct {
 	dirs   config.Dirs
 
 	machine machine // where doctor looks for scripts
+	opened  openedStock
+	shelf   *logShelf // binary logs that are not here; nil: none were asked for
 }
 
 // Main runs a command line and returns the exit code.
@@ -51,6 +53,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	a.leaveShelf()
 	return report(err, a.json, stdout, stderr)
 }
 
@@ -59,13 +62,14 @@ func (a *app) root() *cobra.Command {
 		Use:   "holdstill",
 		Short: "Restore points of MySQL and MariaDB, taken while they run",
 		Long: `Holdstill takes application-consistent restore points of MySQL and MariaDB servers on this machine, without
-stopping the service, and turns them back into what you need: a running server, a new replica.
+stopping the service, and turns them back into what you need: a running server, a new replica, one table, the moment before a mistake.
 
 Exit codes: 0 done; 1 failed, nothing left behind; 2 usage or configuration; 3 a point was recorded, but below the
 consistency that was required; 4 not found; 5 busy; 6 something could not be undone (the message says what to type).`,
 		Example: `  holdstill doctor                 what a backup would do here, and what is missing
   holdstill backup                 one restore point
   holdstill points list            the restore points
+  holdstill query latest "SELECT COUNT(*) FROM shop.orders"
   holdstill restore latest --datadir /srv/restored --start
   holdstill replica latest --datadir /srv/replica --config-dir /etc/mysql-replica`,
 		Args:          usage(cobra.NoArgs),
@@ -87,7 +91,7 @@ consistency that was required; 4 not found; 5 busy; 6 something could not be und
 	flags.StringVar(&a.logFormat, "log-format", "text", "form of the log on stderr: text or json")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.doctor(), a.backup(), a.points(), a.prune(), a.restore(), a.replica(), a.mount(), a.umount(), a.mountServer(), a.recover(), a.hook(), a.holder(), a.demo(), a.version(), a.man(root))
+	root.AddCommand(a.doctor(), a.backup(), a.points(), a.prune(), a.restore(), a.dump(), a.query(), a.diff(), a.replica(), a.mount(), a.umount(), a.mountServer(), a.recover(), a.hook(), a.holder(), a.demo(), a.version(), a.man(root))
 	root.AddCommand(a.repository(), a.binlog())
 	if c := a.fault(); c != nil {
 		root.AddCommand(c)

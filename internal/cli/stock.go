@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/holdstill/holdstill/internal/catalog"
@@ -32,20 +34,53 @@ func (a *app) openStoreAsking(ctx context.Context, ask secret.Ask) (repository.S
 
 // stock is the repository for the time of one command, opened when it is first needed.
 type stock struct {
-	app   *app
-	once  sync.Once
-	store repository.Store
-	err   error
+	app      *app
+	once     sync.Once
+	store    repository.Store
+	err      error
+	borrowed bool // of another stock of this process: a person is asked for a password once
 }
 
 func (s *stock) open(ctx context.Context) (repository.Store, error) {
-	s.once.Do(func() { s.store, s.err = s.app.openStore(ctx) })
+	s.once.Do(func() {
+		if first := s.app.opened.or(s); first != s {
+			s.store, s.err = first.open(ctx)
+			s.borrowed = true
+			return
+		}
+		s.store, s.err = s.app.openStore(ctx)
+	})
 	return s.store, s.err
+}
+
+// openedStock is the first that was opened. Those that follow use its store, until it is forgotten: closed, or left alone since it hangs.
+type openedStock struct {
+	mu    sync.Mutex
+	first *stock
+}
+
+// or is the first one: s, if there is none yet.
+func (o *openedStock) or(s *stock) *stock {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.first == nil {
+		o.first = s
+	}
+	return o.first
+}
+
+func (o *openedStock) forget(s *stock) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.first == s {
+		o.first = nil
+	}
 }
 
 func (s *stock) close() {
 	s.once.Do(func() { s.err = wire.ErrNoRepository })
-	if s.store != nil {
+	s.app.opened.forget(s)
+	if s.store != nil && !s.borrowed {
 		if err := s.store.Close(context.Background()); err != nil {
 			s.app.log.Warn("the repository could not be closed: " + err.Error())
 		}
@@ -182,9 +217,11 @@ func seeds(p *catalog.Point, named []string, datadir string, inPlace bool, run s
 	for _, dir := range named {
 		out = append(out, wire.Seed{Real: real, Dir: filepath.Clean(dir)})
 	}
-	left, _ := filepath.Glob(filepath.Clean(datadir) + ".holdstill-*") // only a pattern can be wrong
-	for _, dir := range left {
-		out = append(out, wire.Seed{Real: real, Dir: dir})
+	beside, _ := os.ReadDir(filepath.Dir(filepath.Clean(datadir))) // a seed only saves time
+	for _, e := range beside {
+		if strings.HasPrefix(e.Name(), filepath.Base(datadir)+".holdstill-") {
+			out = append(out, wire.Seed{Real: real, Dir: filepath.Join(filepath.Dir(filepath.Clean(datadir)), e.Name())})
+		}
 	}
 	if inPlace {
 		out = append(out, wire.Seed{Real: real, Dir: filepath.Clean(datadir) + ".before-" + run})

@@ -32,6 +32,23 @@ func (f *untilFlags) register(cmd *cobra.Command) {
 // wanted tells whether a moment is named.
 func (f *untilFlags) wanted() bool { return f.time+f.gtids+f.position != "" }
 
+// words are the flags as they were given.
+func (f *untilFlags) words() []string {
+	var out []string
+	for _, pair := range [][2]string{{"--until-time", f.time}, {"--until-gtid", f.gtids}, {"--until-position", f.position}, {"--binlogs", f.logs}} {
+		if pair[1] != "" {
+			out = append(out, pair[:]...)
+		}
+	}
+	if f.before {
+		out = append(out, "--before")
+	}
+	for _, gtid := range f.skip {
+		out = append(out, "--skip-gtid", gtid)
+	}
+	return out
+}
+
 func (f *untilFlags) check() error {
 	named := 0
 	for _, text := range []string{f.time, f.gtids, f.position} {

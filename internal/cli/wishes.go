@@ -20,10 +20,10 @@ func wishes(p hook.Personality) (func(*database.Facts, *plan.Plan), error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	return func(f *database.Facts, p *plan.Plan) { compare(w, f, p) }, nil
+	return func(f *database.Facts, p *plan.Plan) { weigh(w, f, p) }, nil
 }
 
-func compare(w hook.Wishes, f *database.Facts, p *plan.Plan) {
+func weigh(w hook.Wishes, f *database.Facts, p *plan.Plan) {
 	warn := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
 	replica := f.Role == database.Replica
 	if w.Role != "" && (w.Role == "replica") != replica {

@@ -26,7 +26,7 @@ func TestWishesAreComparedNotBelieved(t *testing.T) {
 		{hook.Wishes{OnlyReplica: true}, database.Source, "", true},
 	} {
 		p := &plan.Plan{Consistency: catalog.Application}
-		compare(c.wishes, &database.Facts{Product: database.MariaDB, Role: c.role}, p)
+		weigh(c.wishes, &database.Facts{Product: database.MariaDB, Role: c.role}, p)
 		if got := strings.Join(p.Warnings, "; "); (c.warned == "") != (got == "") || !strings.Contains(got, c.warned) {
 			t.Errorf("%+v: warned %q, want %q", c, got, c.warned)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 
 	"github.com/holdstill/holdstill/internal/lab"
 )
@@ -72,22 +71,18 @@ func (d *demo) dropped(ctx context.Context) (string, error) {
 	return found[0].GTID, nil
 }
 
-// backUntil restores node-a's point beside the server, goes on from there, and takes the table over.
+// backUntil looks at the table as it was just before, and brings it back into the running server, and with it to the replicas.
 func (d *demo) backUntil(ctx context.Context, gtid string) error {
-	data, etc := filepath.Join(d.nodes[nodeA].disk.Dir, "before"), filepath.Join(d.Dir, "before")
-	options := "--defaults-file=" + filepath.Join(etc, "my.cnf")
-	took, err := d.run(ctx, nodeA, fmt.Sprintf("holdstill restore latest --instance %s --datadir %s --config-dir %s --start --until-gtid %s --before", nodeA, data, etc, gtid))
-	if err != nil {
-		return err
-	}
-	d.done = append(d.done, act{what: "The server as it was just before the table was dropped", took: took})
-	for _, command := range []string{
-		"mariadb-dump " + options + " --single-transaction sampledb sampletable | mariadb sampledb",
-		"mariadb-admin " + options + " shutdown",
+	moment := fmt.Sprintf("latest --instance %s --until-gtid %s --before", nodeA, gtid)
+	for _, step := range []struct{ what, command string }{
+		{"A question to the moment just before the table was dropped", "holdstill query " + moment + ` "SELECT COUNT(*) FROM ` + lostTable + `"`},
+		{"The table of that moment, back in the running server", "holdstill restore " + moment + " --table " + lostTable + " --into " + nodeA},
 	} {
-		if _, err := d.run(ctx, nodeA, command); err != nil {
+		took, err := d.run(ctx, nodeA, step.command)
+		if err != nil {
 			return err
 		}
+		d.done = append(d.done, act{what: step.what, took: took})
 	}
 	return nil
 }

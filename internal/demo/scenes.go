@@ -158,7 +158,7 @@ func (d *demo) deployReplica(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.done = append(d.done, act{what: "The new replica on " + nodeC, took: took})
+	d.done = append(d.done, act{what: "The new replica on " + nodeC + ", which has caught up,", took: took})
 	if err := d.showReplication(ctx, nodeC); err != nil {
 		return err
 	}

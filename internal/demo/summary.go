@@ -73,7 +73,7 @@ func (d *demo) summarise(context.Context) error {
 	}
 	for _, a := range d.done {
 		if a.point == nil {
-			d.say("%s took %s, catching up included.", a.what, seconds(a.took))
+			d.say("%s took %s.", a.what, seconds(a.took))
 		}
 	}
 	seen := d.writer.total()

@@ -35,6 +35,9 @@ func Stored(p *catalog.Point) *catalog.Point {
 	out := *p
 	out.Snapshot = catalog.Snapshot{Provider: StoredProvider}
 	for _, l := range p.Paths {
+		if l.Unit == "" { // no cut holds it
+			continue
+		}
 		if !slices.ContainsFunc(out.Snapshot.Refs, func(r snapshot.Ref) bool { return r.Unit == l.Unit }) {
 			out.Snapshot.Refs = append(out.Snapshot.Refs, snapshot.Ref{Provider: StoredProvider, Name: p.ID, Run: p.ID, Unit: l.Unit})
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/holdstill/holdstill/internal/snapshot/btrfs"
 	"github.com/holdstill/holdstill/internal/snapshot/external"
 	"github.com/holdstill/holdstill/internal/snapshot/image"
+	"github.com/holdstill/holdstill/internal/swap"
 	"github.com/holdstill/holdstill/internal/take"
 	"github.com/holdstill/holdstill/internal/undo"
 )
@@ -58,6 +59,7 @@ func Registry() undo.Registry {
 	maps.Copy(r, family.Undoers(mariadb.Dialect(), mysql.Dialect()))
 	maps.Copy(r, restore.Undoers())
 	maps.Copy(r, replica.Undoers())
+	maps.Copy(r, swap.Undoers(Pool))
 	return r
 }
 
