@@ -30,6 +30,9 @@ type options struct {
 	replayed  int
 	shipRuns  int
 	shipMB    int
+	queryMB   int
+	tableMB   int
+	dumpMB    int
 	peers     string
 	only      string
 	dir       string
@@ -46,8 +49,11 @@ func main() {
 	flag.IntVar(&o.replayed, "replayed", 20000, "transactions that are replayed")
 	flag.IntVar(&o.shipRuns, "ship-runs", 1, "runs of each archiver of the repository; the median one is shown")
 	flag.IntVar(&o.shipMB, "ship-mb", 3072, "data of the server that is shipped to a repository")
+	flag.IntVar(&o.queryMB, "query-mb", 4096, "data of the large server whose point is asked a question")
+	flag.IntVar(&o.tableMB, "table-mb", 1024, "the table that is restored into a running server")
+	flag.IntVar(&o.dumpMB, "dump-mb", 1024, "data of the server whose tables are dumped and loaded")
 	flag.StringVar(&o.peers, "peers", "/var/cache/holdstill/peers", "where scripts/fetch-peers.sh put the programs of others")
-	flag.StringVar(&o.only, "only", "btrfs,image,restore", "which measures to take; repository and pitr are others")
+	flag.StringVar(&o.only, "only", "btrfs,image,restore", "which measures to take; repository, pitr, query, tables and dump are others")
 	flag.StringVar(&o.dir, "dir", "/var/tmp/holdstill-bench", "where everything lies; must be absent or empty")
 	flag.StringVar(&o.binary, "holdstill", "", "a built holdstill (default: build one)")
 	flag.Parse()
@@ -84,7 +90,7 @@ func run(ctx context.Context, o options) (err error) {
 	for _, c := range []struct {
 		name string
 		run  func(context.Context, *ground, *report) error
-	}{{btrfs, onBtrfs}, {image, onImage}, {restoreName, restoring}, {repositoryName, shipping}, {pitrName, replaying}} {
+	}{{btrfs, onBtrfs}, {image, onImage}, {restoreName, restoring}, {repositoryName, shipping}, {pitrName, replaying}, {queryName, asking}, {tablesName, bringing}, {dumpName, dumping}} {
 		if !slices.Contains(strings.Split(o.only, ","), c.name) {
 			fmt.Printf("\n%s: left out (-only %s)\n", c.name, o.only)
 			continue

@@ -49,13 +49,6 @@ func openReplica(t *testing.T, build lab.Build, storage string) *shop {
 	return s
 }
 
-// awaitThreads waits until replication runs.
-func (s *shop) awaitThreads() {
-	for deadline := time.Now().Add(20 * time.Second); s.threads() != "applier,receiver" && time.Now().Before(deadline); {
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 func campaign(t *testing.T, s *shop, wanted func(boundary, kind string) bool, mode ...string) {
 	if s.value("SELECT @@global.read_only") == "0" {
 		writer := must(s.server.Write(t.Context(), lab.WriterOptions{Workers: 2}))(t)

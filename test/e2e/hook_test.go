@@ -180,7 +180,7 @@ func TestHostsOutOfTurn(t *testing.T) {
 		for _, h := range hosts() {
 			t.Run(h.name, func(t *testing.T) {
 				s.t = t
-				s.configure(fmt.Sprintf("hooks:\n  %s: {hold: 2s}\n", h.name))
+				s.configure(fmt.Sprintf("hooks:\n  %s: {hold: 30s}\n", h.name))
 				s.hook(h, h.post, h.lonely)
 
 				s.hook(h, h.pre, 0)
@@ -196,18 +196,29 @@ func TestHostsOutOfTurn(t *testing.T) {
 					t.Errorf("the second post names %d points", len(again.Points))
 				}
 
+				s.configure(fmt.Sprintf("hooks:\n  %s: {hold: 1s}\n", h.name))
 				s.hook(h, h.pre, 0)
-				time.Sleep(2300 * time.Millisecond)
+				s.saysInLog(h, "did not call post in time")
 				s.usable()
 				if a := s.hook(h, h.post, h.late); a.Outcome != "expired" || len(a.Points) > 0 {
 					t.Errorf("%+v", a)
 				}
-				log := must(os.ReadFile(filepath.Join(s.state, "hooks", h.name+".log")))(t)
-				contains(t, string(log), "did not call post in time")
 				s.same(before)
 			})
 		}
 	})
+}
+
+// saysInLog waits until the holder says something in its log.
+func (s *shop) saysInLog(h host, text string) {
+	s.t.Helper()
+	var log []byte
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(string(log), text); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the log of %s does not say %q:\n%s", h.name, text, log)
+		}
+		log, _ = os.ReadFile(filepath.Join(s.state, "hooks", h.name+".log"))
+	}
 }
 
 // TestHolderDies kills the process that holds, in mid-hold: within a second all is released, and the post says that the snapshot is

@@ -19,7 +19,7 @@ import (
 // time in which nothing happened, past a transaction that is left out, and up to one that cannot be applied.
 func TestMomentsFromTheArchive(t *testing.T) {
 	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
-		s := open(t, build, onBtrfs)
+		s := openIn(t, labtest.New(t), build, onBtrfs, "shop", lab.Spec{Bare: true})
 		j := newJournal(t, build, s.server.Socket, 4)
 		j.at = func() (string, int64) { return binlogEnd(t, s.server.Socket) }
 		s.backup()
@@ -43,7 +43,9 @@ func TestMomentsFromTheArchive(t *testing.T) {
 		s.holdstill("binlog", "find", "--table", "truth.nothing").want(t, 4)
 		contains(t, s.holdstill("points", "show", "latest").want(t, 0).stdout, "recoverable")
 
-		s.holds(t, before, "--until-gtid", dropped.gtid, "--before")
+		if build.Product == lab.MariaDB { // of MySQL the next but one is enough
+			s.holds(t, before, "--until-gtid", dropped.gtid, "--before")
+		}
 		s.holds(t, dropped, "--until-time", quiet.Format(time.RFC3339Nano))
 
 		j.do("CREATE TABLE extra (id INT PRIMARY KEY)")
@@ -53,10 +55,7 @@ func TestMomentsFromTheArchive(t *testing.T) {
 		s.holdstill("binlog", "archive", "--once").want(t, 0)
 		s.holds(t, before, "--until-gtid", made.gtid, "--before", "--skip-gtid", dropped.gtid)
 		o := s.restoreWithout(t, filepath.Join(s.volume.Dir, "stops"), "--until-gtid", last.gtid, "--skip-gtid", made.gtid).want(t, 1)
-		contains(t, o.stderr, "the replay stopped", "extra", "hint", "--skip-gtid "+last.gtid)
-		if _, err := os.Lstat(filepath.Join(s.volume.Dir, "stops")); err == nil {
-			t.Error("a replay that stopped left its data directory")
-		}
+		contains(t, o.stderr, "the replay stopped", "extra", "hint", "--skip-gtid "+last.gtid, "--continue "+filepath.Join(s.volume.Dir, "stops"))
 	})
 }
 
@@ -99,10 +98,10 @@ func TestPruneBinlogs(t *testing.T) {
 }
 
 // archived are the names of the archived logs.
-func (s *shop) archived() (names []string) {
+func (s *shop) archived(args ...string) (names []string) {
 	s.t.Helper()
 	var all []struct{ Name string }
-	check(s.t, json.Unmarshal([]byte(s.holdstill("--json", "binlog", "list").want(s.t, 0).stdout), &all))
+	check(s.t, json.Unmarshal([]byte(s.holdstill(append([]string{"--json", "binlog", "list"}, args...)...).want(s.t, 0).stdout), &all))
 	for _, l := range all {
 		names = append(names, l.Name)
 	}
@@ -112,7 +111,7 @@ func (s *shop) archived() (names []string) {
 // TestMomentInPlace puts the moment before a mistake in the place of the instance's own data, with the logs that lie there.
 func TestMomentInPlace(t *testing.T) {
 	labtest.Matrix(t, func(t *testing.T, build lab.Build) {
-		s := open(t, build, onBtrfs)
+		s := openIn(t, labtest.New(t), build, onBtrfs, "shop", lab.Spec{Bare: true})
 		j := newJournal(t, build, s.server.Socket, 5)
 		j.at = func() (string, int64) { return binlogEnd(t, s.server.Socket) }
 		s.backup()

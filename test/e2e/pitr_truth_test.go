@@ -44,11 +44,24 @@ type moment struct {
 	inside int64     // an offset of an event inside the transaction, if it is a large one
 }
 
-func newJournal(t *testing.T, build lab.Build, socket string, seed uint64) *journal {
+func emptyJournal(t *testing.T, build lab.Build, socket string, seed uint64) *journal {
 	t.Helper()
 	db := root(t, socket)
 	t.Cleanup(func() { _ = db.Close() })
-	j := &journal{t: t, build: build, db: db, conn: must(db.Conn(t.Context()))(t), random: rand.New(rand.NewPCG(seed, 6))}
+	return &journal{t: t, build: build, db: db, conn: must(db.Conn(t.Context()))(t), random: rand.New(rand.NewPCG(seed, 6))}
+}
+
+// newJournalOn goes on with what another journal has made.
+func newJournalOn(t *testing.T, build lab.Build, socket string, seed uint64) *journal {
+	t.Helper()
+	j := emptyJournal(t, build, socket, seed)
+	j.do("SET GLOBAL local_infile = ON", "USE truth")
+	return j
+}
+
+func newJournal(t *testing.T, build lab.Build, socket string, seed uint64) *journal {
+	t.Helper()
+	j := emptyJournal(t, build, socket, seed)
 	j.do("SET GLOBAL local_infile = ON", "CREATE DATABASE truth", "USE truth",
 		"CREATE TABLE keep (id INT AUTO_INCREMENT PRIMARY KEY, n INT, text VARCHAR(300), at DATETIME(6), KEY (n)) ENGINE=InnoDB",
 		"CREATE TABLE plain (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(100)) ENGINE=MyISAM",
@@ -302,7 +315,7 @@ func (j *journal) run(commits int) {
 	for i := range commits {
 		j.note(steps[j.random.IntN(len(steps))]())
 		switch {
-		case i%(commits/5) == 3:
+		case i%20 == 17:
 			j.pause()
 		case i%(commits/2) == 7:
 			j.large()

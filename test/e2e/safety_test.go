@@ -20,6 +20,7 @@ import (
 	"github.com/holdstill/holdstill/internal/catalog"
 	"github.com/holdstill/holdstill/internal/lab"
 	"github.com/holdstill/holdstill/internal/lab/labtest"
+	"github.com/holdstill/holdstill/internal/lock"
 )
 
 func root(t testing.TB, socket string) *sql.DB {
@@ -147,6 +148,24 @@ func TestStuckBlocksAndIsTold(t *testing.T) {
 	contains(t, s.holdstill("--json", "backup").want(t, 6).stdout, `"code": 6`, "type: unbend --space")
 	contains(t, s.holdstill("recover", "--acknowledge").want(t, 0).stdout, "acknowledged, not taken back: bend space")
 	contains(t, s.holdstill("recover").want(t, 0).stdout, "nothing was left behind")
+	s.backup()
+
+	// and so does what a run of nobody has left of the instance, such as a restore of tables
+	ledger = `{"op":"run","run":"r2","instance":"run-r2"}
+{"op":"promise","n":1,"deed":{"kind":"warp","stage":"swap","title":"bend tables","manual":"unbend --tables","instance":"shop"}}
+`
+	check(t, os.WriteFile(filepath.Join(runs, "r2.ledger"), []byte(ledger), 0o600))
+	contains(t, s.holdstill("backup").want(t, 6).stderr, "bend tables", "type: unbend --tables")
+	s.holdstill("points", "show", "latest", "--tables").want(t, 0) // a scratch server is none of its business
+	living := must(lock.Take(s.run, "shop"))(t)                    // as a backup has it
+	contains(t, s.holdstill("recover").want(t, 0).stderr, "Not touched", "shop")
+	check(t, living.Close())
+	living = must(lock.Take(s.run, "run-r2"))(t) // the restore lives: it changes places only while it has the instance
+	s.backup()
+	s.holdstill("recover", "shop", "--acknowledge").want(t, 0)
+	check(t, living.Close())
+	contains(t, s.holdstill("recover", "shop").want(t, 6).stderr, "unbend --tables")
+	contains(t, s.holdstill("recover", "shop", "--acknowledge").want(t, 0).stdout, "acknowledged, not taken back: bend tables")
 	s.backup()
 }
 

@@ -58,6 +58,8 @@ type shop struct {
 	config string
 	state  string
 	run    string
+	host   string   // what the machine is called; "": as it is
+	home   []string // flags that name the machine that the shop belongs to
 }
 
 // open makes a server on storage of the given kind and starts it.
@@ -110,10 +112,41 @@ type outcome struct {
 func (s *shop) command(ctx context.Context, binary, fault string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, append([]string{"--config", s.config}, args...)...)
 	cmd.Env = append(os.Environ(), "HOLDSTILL_STATE="+s.state, "HOLDSTILL_RUN="+s.run, "HOLDSTILL_FAULT="+fault)
+	if s.host != "" {
+		cmd.Env = append(cmd.Env, "HOLDSTILL_HOST="+s.host)
+	}
 	return cmd
 }
 
 func (s *shop) holdstill(args ...string) outcome { return s.withFault("", args...) }
+
+// meanwhile runs a command, and does something to the world when it is at a boundary. What do returns is done after the command.
+func (s *shop) meanwhile(boundary string, do func() func(), args ...string) outcome {
+	s.t.Helper()
+	gate, trace := filepath.Join(s.run, "gate"), filepath.Join(s.run, "trace")
+	check(s.t, os.WriteFile(gate, nil, 0o600))
+	defer os.Remove(trace)
+	cmd := s.command(s.t.Context(), faulty, boundary+":pause", args...)
+	cmd.Env = append(cmd.Env, "HOLDSTILL_FAULT_TRACE="+trace, "HOLDSTILL_FAULT_GATE="+gate)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	check(s.t, cmd.Start())
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if text, _ := os.ReadFile(trace); strings.Contains(string(text), boundary+"\n") {
+			break
+		}
+		if time.Now().After(end) {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			s.t.Fatalf("%s is never reached:\n%s", boundary, stderr.String())
+		}
+	}
+	after := do()
+	check(s.t, os.Remove(gate))
+	_ = cmd.Wait()
+	after()
+	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
 
 func (s *shop) withFault(fault string, args ...string) outcome {
 	s.t.Helper()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdstill/holdstill/internal/lab"
 )
 
 // world is what an outsider sees of a server and its storage: nothing here is read from our own records.
@@ -38,9 +40,26 @@ func (s *shop) look() world {
 	return w
 }
 
-// threads counts the replication threads that the server itself shows in its process list.
+// threads names the replication threads that the server itself shows, not from its replica status: a receiver may be connecting.
 func (s *shop) threads() string {
-	return s.value("SELECT GROUP_CONCAT(DISTINCT CASE WHEN STATE LIKE '%master to send%' OR STATE LIKE '%source to send%' THEN 'receiver' ELSE 'applier' END ORDER BY 1) FROM information_schema.PROCESSLIST WHERE USER = 'system user' AND (COMMAND IN ('Slave_IO','Slave_SQL','Connect','Query'))")
+	if s.server.Build.Product == lab.MySQL {
+		return s.value("SELECT GROUP_CONCAT(DISTINCT IF(NAME LIKE '%\\_io', 'receiver', 'applier') ORDER BY 1) FROM performance_schema.threads WHERE NAME RLIKE '^thread/sql/(slave|replica)_(io|sql)$'")
+	}
+	return s.value("SELECT GROUP_CONCAT(DISTINCT IF(COMMAND = 'Slave_IO', 'receiver', 'applier') ORDER BY 1) FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Slave_IO', 'Slave_SQL')")
+}
+
+// awaitThreads waits until replication runs, and its receiver is connected.
+func (s *shop) awaitThreads() {
+	s.t.Helper()
+	connected := func() bool {
+		return s.threads() == "applier,receiver" &&
+			s.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE RLIKE '^Waiting for (master|source) to send event$'") != "0"
+	}
+	for deadline := time.Now().Add(20 * time.Second); !connected(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("replication does not run; threads: %q", s.threads())
+		}
+	}
 }
 
 // cuts lists the snapshots on the storage with tools that are not ours.

@@ -19,7 +19,7 @@ const fuse, fuseRoom = "github.com/hanwen/go-fuse/", "browse"
 var (
 	seams  = []string{"database", "snapshot", "repository", "hook"}
 	shared = []string{"database/family", "database/optionfile", "database/databasetest", "snapshot/snapshottest", "hook/hooktest", "repository/repositorytest"}
-	verbs  = []string{"plan", "take", "ship", "retain", "verify", "restore", "replica", "pitr", "dump"}
+	verbs  = []string{"plan", "take", "ship", "retain", "verify", "restore", "replica", "pitr", "dump", "tables", "load"}
 	// These verbs build on restore; a plan is what take carries out.
 	allowed = map[string][]string{"replica": {"restore"}, "pitr": {"restore"}, "verify": {"restore"}, "dump": {"restore"}, "take": {"plan"}}
 )
