@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 comma := ,
 MATRIX ?= $(filter-out mariadb-10.11,$(if $(HOLDSTILL_MATRIX),$(subst $(comma), ,$(HOLDSTILL_MATRIX)),mariadb-11.8 mysql-9.7 mysql-5.7))
 
-.PHONY: help build demo test unit faults lint bench bench-repository bench-pitr servers stores install clean test-vm
+.PHONY: help build demo test unit faults lint bench bench-repository bench-pitr bench-tables servers stores install clean test-vm
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -71,6 +71,13 @@ bench-pitr: ## replays binary logs, beside mysqlbinlog | mysql; and the lag of t
 	@$(MAKE) --no-print-directory build
 	$(GO) run ./test/bench -only pitr $(BENCHFLAGS)
 	$(GO) test -run - -bench Archive -benchtime 1x ./internal/archive
+
+bench-tables: ## restores one table of 1 GB from its files, beside loading its dump; dumps a point beside mydumper; the first row that a point gives (root); BENCHFLAGS="-table-mb 200 -dump-mb 200" for a short one
+	@scripts/prereqs.sh test
+	@scripts/fetch-peers.sh
+	@$(MAKE) --no-print-directory servers MATRIX=mysql-9.7
+	@$(MAKE) --no-print-directory build
+	$(GO) run ./test/bench -only tables,dump,query $(BENCHFLAGS)
 
 test-vm: ## a virtual machine that loses its power in mid-backup, or that its host freezes (root; Debian 12; no KVM needed)
 	@scripts/prereqs.sh vm
