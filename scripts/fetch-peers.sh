@@ -1,5 +1,5 @@
 #!/bin/bash
-# Brings the programs that `make bench-repository` compares with: restic and zstd as the system's packages, and the stock kopia program,
+# Brings the programs that `make bench-repository` and `make bench-tables` compare with: restic, zstd and mydumper as the system's packages, and the stock kopia program,
 # which is in no distribution, built from its module beside the system; one `rm -r` removes it.
 #   scripts/fetch-peers.sh [DIR]
 # DIR defaults to $HOLDSTILL_PEERS, else /var/cache/holdstill/peers; kopia lands in DIR/kopia-VERSION.
@@ -10,7 +10,7 @@ version=0.23.1 # that of the library in go.mod: the same code, so that the compa
 die() { echo "fetch-peers: $*" >&2; exit 1; }
 
 missing=()
-for p in restic zstd; do command -v $p >/dev/null || missing+=($p); done
+for p in restic zstd mydumper; do command -v $p >/dev/null || missing+=($p); done
 if [ ${#missing[@]} != 0 ]; then
   [ "$(id -u)" = 0 ] || die "missing ${missing[*]}: run as root"
   DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}" >/dev/null || die "cannot install ${missing[*]}"
