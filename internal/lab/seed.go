@@ -15,6 +15,13 @@ var baked = regexp.MustCompile(`^(loose[-_])?(innodb|lower|default[-_]table|earl
 
 // initialise fills the datadir, from a seed when it may.
 func (s *Server) initialise(ctx context.Context, seeds string) error {
+	if err := s.fill(ctx, seeds); err != nil {
+		return err
+	}
+	return s.individual()
+}
+
+func (s *Server) fill(ctx context.Context, seeds string) error {
 	if seeds == "" || !s.seedable() {
 		return s.bootstrap(ctx)
 	}
@@ -22,23 +29,22 @@ func (s *Server) initialise(ctx context.Context, seeds string) error {
 	if err != nil {
 		return err
 	}
-	if !isDir(seed) {
-		if err := s.bootstrap(ctx); err != nil {
-			return err
-		}
-		return keepSeed(ctx, s.Datadir, seed)
+	if isDir(seed) {
+		return copyTree(ctx, seed, s.Datadir)
 	}
-	if err := copyTree(ctx, seed, s.Datadir); err != nil {
+	if err := s.bootstrap(ctx); err != nil {
 		return err
 	}
-	return s.individual()
+	return keepSeed(ctx, s.Datadir, seed)
 }
 
-// individual takes away what only one server may have; the server makes its own at the first start.
+// individual takes away what only one server may have: its name, and the log of the day on which the seed was made. The server makes its own at the first start.
 func (s *Server) individual() error {
-	err := os.Remove(filepath.Join(s.Datadir, "auto.cnf"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	logs, err := filepath.Glob(filepath.Join(s.Datadir, "binlog.*"))
+	for _, name := range append(logs, filepath.Join(s.Datadir, "auto.cnf")) {
+		if e := os.Remove(name); !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }

@@ -43,12 +43,12 @@ func (w *World) lookAtKeyring(r Request) {
 	}
 	k := &w.Keyring
 	for _, l := range r.Point.Paths {
-		name := filepath.Base(l.Place.Real)
+		name := filepath.Base(l.Place.Path) // by which the server looks for it; it may be a symlink
 		_, inside := mount.Below(w.Source.Real, l.Place.Real)
 		switch {
 		case l.Purpose != database.Keyring || name == "mysqld.my":
 		case filed[name] && !inside:
-			k.Plugins, k.Name = filepath.Dir(l.Place.Real), name
+			k.Plugins, k.Name = filepath.Dir(l.Place.Path), name
 		case filepath.Ext(name) != ".cnf":
 			k.File = l.Place.Real
 			k.Keys, k.InCut = w.keys(l)
