@@ -7,10 +7,10 @@ set -euo pipefail
 want=(mariadb-server mariadb-client btrfs-progs xfsprogs e2fsprogs iproute2 util-linux wamerican)
 case ${1:-demo} in
 demo) ;;
-# patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh. qemu-utils has the disk whose power
+# patchelf, libaio1 and libnuma1 make servers of other distributions run here: see fetch-server.sh. qemu-system-common has the disk whose power
 # can be cut; qemu-guest-agent is a host that calls us. openssh-server is a store of restore points, over SFTP.
 test)
-  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils qemu-guest-agent openssh-server openssh-client)
+  want+=(mariadb-backup patchelf libaio1 libnuma1 qemu-utils qemu-system-common qemu-guest-agent openssh-server openssh-client)
   command -v npm >/dev/null || want+=(npm) # mysql-5.7 and azurite come from there, and node runs azurite
   ;;
 # the servers run inside of the machine
