@@ -116,13 +116,13 @@ func (a *archiver) tidyFills(entries []*entry) error {
 	if err != nil {
 		return err
 	}
-	gaps := map[string]bool{}
+	gaps := map[int]bool{}
 	for _, e := range entries {
-		gaps[strconv.Itoa(e.Seq)] = e.Gap != nil
+		gaps[e.Seq] = e.Gap != nil
 	}
 	for _, f := range fills {
 		seq, err := strconv.Atoi(filepath.Base(f.dir))
-		if err == nil && !gaps[strconv.Itoa(seq)] {
+		if err == nil && !gaps[seq] {
 			if err := os.RemoveAll(f.dir); err != nil {
 				return err
 			}

@@ -46,7 +46,8 @@ server is too busy to be held inside --max-stall, it waits and tries again, and 
 Where this machine has a repository, the point is then shipped there, while the server works on: only what the file system says
 that changed since the last point is read. If that fails the point stays, on this machine.
 
-With --dump a scratch server is then started on the point, and its tables are dumped from there, one file each (see holdstill dump). Where the instance says dump: live, it is the running server that is dumped, after the point.`,
+With --dump a scratch server is then started on the point, and its tables are dumped from there, one file each (see holdstill
+dump). Where the instance says dump: live, it is the running server that is dumped, after the point.`,
 		Example: `  holdstill backup
   holdstill backup shop --mode cold
   holdstill backup --dump

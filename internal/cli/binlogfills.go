@@ -11,14 +11,19 @@ import (
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
+// archives are an instance's archive on this machine, and those beside it of what was read later to fill its gaps.
+func (a *app) archives(i *config.Instance) (kept *archive.Archive, fills []*archive.Archive, err error) {
+	if kept, err = archive.Open(a.dirs.BinlogArchive(i)); err != nil {
+		return nil, nil, err
+	}
+	fills, err = kept.Fills()
+	return kept, fills, err
+}
+
 // unshippedFills are the directories of what was read later to fill gaps of an archive, as far as it is whole and not in the repository; and their bytes
 // that are not there.
 func (a *app) unshippedFills(i *config.Instance) (dirs []string, bytes int64, err error) {
-	kept, err := archive.Open(a.dirs.BinlogArchive(i))
-	if err != nil {
-		return nil, 0, err
-	}
-	fills, err := kept.Fills()
+	_, fills, err := a.archives(i)
 	if err != nil || len(fills) == 0 {
 		return nil, 0, err
 	}

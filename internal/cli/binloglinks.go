@@ -117,11 +117,7 @@ func (a *app) more(ctx context.Context, host, instance string) []offsite.Stored 
 
 // localLinks are the logs of this machine's archive of an instance, and of those that fill its gaps.
 func (a *app) localLinks(i *config.Instance) ([][]offsite.Link, error) {
-	kept, err := archive.Open(a.dirs.BinlogArchive(i))
-	if err != nil {
-		return nil, err
-	}
-	fills, err := kept.Fills()
+	kept, fills, err := a.archives(i)
 	if err != nil {
 		return nil, err
 	}

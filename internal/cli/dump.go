@@ -55,7 +55,7 @@ of the content, and cannot be gone on with. Tables without transactions and chan
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.live {
-				return a.runDumpLive(cmd.Context(), f, cmd.Flags(), args)
+				return a.runDumpLive(cmd, f, args)
 			}
 			return a.runDump(cmd.Context(), f, args[0], args[1:])
 		},

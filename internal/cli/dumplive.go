@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/holdstill/holdstill/internal/config"
 	"github.com/holdstill/holdstill/internal/database"
@@ -18,15 +18,14 @@ import (
 	"github.com/holdstill/holdstill/internal/wire"
 )
 
-// ofPoints are the flags of dump that say nothing of a live server.
-var ofPoints = []string{"from", "disk", "server", "upgrade", "timeout", "scratch-dir", "threads", "no-checksums"}
+// ofLive are the flags of dump that belong to a live one.
+var ofLive = []string{"live", "instance", "out", "compression", "tool"}
 
 // runDumpLive dumps the running server; all arguments are names.
-func (a *app) runDumpLive(ctx context.Context, f *dumpFlags, flags *pflag.FlagSet, names []string) error {
-	for _, name := range ofPoints {
-		if flags.Changed(name) {
-			return usagef("--%s says nothing beside --live: one transaction of the running server is dumped by one process", name)
-		}
+func (a *app) runDumpLive(cmd *cobra.Command, f *dumpFlags, names []string) error {
+	ctx := cmd.Context()
+	if err := onlyFlags(cmd, ofLive, "--%s says nothing beside --live: one transaction of the running server is dumped by one process"); err != nil {
+		return err
 	}
 	r, err := f.wanted(names)
 	if err != nil {

@@ -102,11 +102,7 @@ func (a *app) findUnneeded(ctx context.Context, host, instance string, gone []st
 
 // archiveIDs are those of the archives that may still grow.
 func (a *app) archiveIDs(i *config.Instance) ([]string, error) {
-	kept, err := archive.Open(a.dirs.BinlogArchive(i))
-	if err != nil {
-		return nil, err
-	}
-	fills, err := kept.Fills()
+	kept, fills, err := a.archives(i)
 	if err != nil {
 		return nil, err
 	}

@@ -4,15 +4,11 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/holdstill/holdstill/internal/undo"
 )
-
-// ErrBusy means that a hold could not be had inside its budget, and that nothing was changed: trying again later may work.
-var ErrBusy = errors.New("the server is busy")
 
 // ErrHoldLost means that the connection that carried a hold was gone before the hold was released.
 var ErrHoldLost = fmt.Errorf("the hold was lost: %w", undo.ErrGone)

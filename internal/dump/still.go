@@ -43,15 +43,13 @@ func (s Still) hold(ctx context.Context, log *slog.Logger, do func(context.Conte
 	}
 }
 
-// quiet refuses while a statement runs that a hold would wait for, with everybody else behind it. Shorter ones most likely end in a moment.
+// quiet refuses while a statement is in the way.
 func (s Still) quiet(ctx context.Context) error {
-	blockers, err := s.Server.Blockers(ctx)
-	if err != nil || len(blockers) == 0 || blockers[0].Running < min(s.MaxStall/4, 200*time.Millisecond) {
+	blockers, err := database.InTheWay(ctx, s.Server, s.MaxStall)
+	if err != nil || len(blockers) == 0 {
 		return err
 	}
-	b := blockers[0]
-	return fmt.Errorf("%w: a statement of %s has been running for %s, and a hold would stall everybody behind it: %q",
-		database.ErrBusy, b.User, b.Running.Round(time.Millisecond), b.Text)
+	return blockers[0].Busy()
 }
 
 // once holds, does, and lets go.

@@ -41,21 +41,14 @@ func (t *taking) still(ctx context.Context) (*cuts, error) {
 	}
 }
 
-// longStatement is from when on a statement is in the way. A shorter one most likely ends in a moment, and the budget of the
-// hold bounds what it costs if it does not; on a busy server there is always one of those.
-func (t *taking) longStatement() time.Duration {
-	return min(t.plan.Policy.MaxStall/4, 200*time.Millisecond)
-}
-
-// waitForQuiet waits until no long statement runs that the hold would wait for, and everybody behind it.
+// waitForQuiet waits until no statement is in the way.
 func (t *taking) waitForQuiet(ctx context.Context, deadline time.Time) error {
 	if t.plan.Mode == database.Cold {
 		return nil
 	}
 	told := false
 	for {
-		blockers, err := t.Server.Blockers(ctx)
-		blockers = slices.DeleteFunc(blockers, func(s database.Statement) bool { return s.Running < t.longStatement() })
+		blockers, err := database.InTheWay(ctx, t.Server, t.plan.Policy.MaxStall)
 		if err != nil || len(blockers) == 0 {
 			return err
 		}
@@ -65,8 +58,7 @@ func (t *taking) waitForQuiet(ctx context.Context, deadline time.Time) error {
 			told = true
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("gave up after %s, nothing is held: a statement of %s has been running for %s, and a hold would stall everybody behind it: %q: %w",
-				t.plan.Policy.Patience, worst.User, worst.Running.Round(time.Second), worst.Text, database.ErrBusy)
+			return fmt.Errorf("gave up after %s, nothing is held: %w", t.plan.Policy.Patience, worst.Busy())
 		}
 		select {
 		case <-ctx.Done():
