@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -215,6 +216,23 @@ func TestRefusals(t *testing.T) {
 		if after := names(t, vol.Dir); after != before {
 			t.Errorf("%s: there was %s, there is %s", c.why, before, after)
 		}
+	}
+}
+
+// A copy that is not started may have a port that is taken now, which is said.
+func TestPortThatIsTaken(t *testing.T) {
+	l := labtest.New(t)
+	vol := volume(t, l)
+	b, err := lab.Find("mariadb-10.11")
+	must(t, err)
+	s := live(t, l, b, vol, "a")
+	k := kit(t, l)
+	r, err := restore.Restore(t.Context(), k.Run(t, s.Name), restore.Request{Point: k.Point(t, s, nil), Datadir: filepath.Join(vol.Dir, "new"), Port: s.Port, Account: account()}, deps(k))
+	must(t, err)
+	text, err := os.ReadFile(r.OptionFile)
+	must(t, err)
+	if r.Port != s.Port || !strings.Contains(string(text), fmt.Sprintf("port = %d\n", s.Port)) || !strings.Contains(strings.Join(r.Warnings, " "), fmt.Sprintf("port %d is not free", s.Port)) {
+		t.Errorf("port %d, warnings %q, option file:\n%s", r.Port, r.Warnings, text)
 	}
 }
 

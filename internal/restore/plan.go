@@ -100,9 +100,18 @@ func Decide(r Request, w *World) (*Plan, error) {
 	}
 	p.Socket = socketFor(r)
 	p.ErrorLog = filepath.Join(r.Datadir, "error.log")
+	p.port()
 	p.options(w)
 	p.explain(w)
 	return p, nil
+}
+
+// port keeps the one that was asked for: a copy that is not started yet may wait for it.
+func (p *Plan) port() {
+	if r := p.Request; p.Port == 0 && r.Port != 0 {
+		p.Port = r.Port
+		p.warn("port %d is not free on %s now: the copy cannot start before it is", r.Port, r.BindAddress)
+	}
 }
 
 // how chooses the fastest way that the file systems allow.
