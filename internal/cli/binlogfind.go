@@ -105,7 +105,7 @@ type found struct {
 	File string `json:"file"`
 	binlog.Detail
 	Restore string `json:"restore"`                 // the command that stops just before it
-	Table   string `json:"restore_table,omitempty"` // the one that brings the table of the question back into the running server
+	Table   string `json:"restore_table,omitempty"` // the one that brings the table or database of the question back into the running server
 }
 
 func (a *app) runBinlogFind(ctx context.Context, f *findFlags, args []string) error {
@@ -143,7 +143,19 @@ func (a *app) runBinlogFind(ctx context.Context, f *findFlags, args []string) er
 	if len(all) == 0 {
 		return fmt.Errorf("no such transaction in %s, %d logs: %w", logs.From, len(logs.All), catalog.ErrNotFound)
 	}
-	return errors.Join(a.printFound(all), unread)
+	a.printFound(all)
+	a.printSearched(logs)
+	return unread
+}
+
+// printSearched says how far what was searched goes: of what came later nothing is known here.
+func (a *app) printSearched(logs pitr.Logs) {
+	last := logs.All[len(logs.All)-1]
+	text := fmt.Sprintf("searched %s, %d logs, to %s:%d", logs.From, len(logs.All), last.Name, last.Size)
+	if !last.Last.IsZero() {
+		text += ", " + last.Last.UTC().Format(time.RFC3339)
+	}
+	fmt.Fprintln(a.stdout, "\n"+text)
 }
 
 // searched are the logs that a question is about, and the instance whose they are.
@@ -193,13 +205,17 @@ func restoreBefore(instance, what, logs, file string, d binlog.Detail) string {
 	return "holdstill restore --instance " + instance + " " + what + " " + until
 }
 
-// tableBefore does so for the one table that was asked for.
+// tableBefore does so for the one table that was asked for, or for all of the database.
 func (f *findFlags) tableBefore(instance, file string, d binlog.Detail) string {
-	name, err := schema.ParseTable(f.table)
-	if err != nil {
+	name, err := schema.ParseName(f.table)
+	what := "--table "
+	switch {
+	case err != nil:
 		return ""
+	case name.Table == "":
+		what = "--database "
 	}
-	return restoreBefore(instance, "--table "+shellQuoted(name.String()), f.logs, file, d)
+	return restoreBefore(instance, what+shellQuoted(name.String()), f.logs, file, d)
 }
 
 // search asks one log, by its index.
@@ -237,7 +253,7 @@ func (a *app) indexOf(l pitr.Log, file io.ReaderAt) (*binlog.Index, error) {
 	return x, nil
 }
 
-func (a *app) printFound(all []found) error {
+func (a *app) printFound(all []found) {
 	for _, one := range all {
 		heading(a.stdout, one.Time.UTC().Format(time.RFC3339Nano))
 		t := newTable(a.stdout)
@@ -261,7 +277,6 @@ func (a *app) printFound(all []found) error {
 	last := all[len(all)-1]
 	fmt.Fprintf(a.stdout, "\nto the moment just before the last one:\n  %s\n", last.Restore)
 	if last.Table != "" {
-		fmt.Fprintf(a.stdout, "only the table, back into the running server (it is replaced, and kept aside):\n  %s\n", last.Table)
+		fmt.Fprintf(a.stdout, "only what you asked about, back into the running server (what is there is replaced, and kept aside):\n  %s\n", last.Table)
 	}
-	return nil
 }

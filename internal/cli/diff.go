@@ -125,7 +125,10 @@ func (a *app) runDiff(ctx context.Context, f *diffFlags, point, table string) er
 	})
 	switch {
 	case errors.Is(err, compare.ErrNoTable):
-		return withHint{fmt.Errorf("%w: %w", err, catalog.ErrNotFound), "holdstill points show " + p.ID + " --tables lists those of the point; --with names the one to compare with"}
+		return withHint{fmt.Errorf("%w: %w", err, catalog.ErrNotFound), "holdstill points show " + p.ID + " --tables lists those of the point"}
+	case errors.Is(err, compare.ErrGone):
+		return withHint{fmt.Errorf("%w in %s now: %w", err, f.against, catalog.ErrNotFound),
+			"if it was renamed: --with DB.TABLE; if it is lost: holdstill restore " + p.ID + " --table " + shellQuoted(name.String()) + " --into " + f.against}
 	case errors.Is(err, compare.ErrNoKey):
 		return withHint{err, "holdstill query shows the rows as they were"}
 	case err != nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -87,9 +88,25 @@ func (s *stock) close() {
 	}
 }
 
-// find resolves the name of a point. This machine's own points are all in its catalogue; those of others, and what this one forgot, are
-// asked for at the repository first.
+// find resolves the name of a point, of any instance unless one is named.
 func (a *app) find(ctx context.Context, s *stock, name, instance string) (*catalog.Point, error) {
+	p, err := a.findAnywhere(ctx, s, name, instance)
+	if err == nil && instance == "" && catalog.Relative(name) {
+		a.sayWhose(name, p)
+	}
+	return p, err
+}
+
+// sayWhose tells of which instance the latest point is, where it could have been another's.
+func (a *app) sayWhose(name string, p *catalog.Point) {
+	points, _ := a.catalogue().List("") // what cannot be read was told when the point was looked for
+	if slices.ContainsFunc(points, func(other *catalog.Point) bool { return other.Instance != p.Instance || other.Host != p.Host }) {
+		a.log.Warn(fmt.Sprintf("%s of all instances is %s, of %s; --instance says which is meant", name, p.ID, whose(p)))
+	}
+}
+
+// findAnywhere: this machine's own points are all in its catalogue; those of others, and what this one forgot, are asked for at the repository first.
+func (a *app) findAnywhere(ctx context.Context, s *stock, name, instance string) (*catalog.Point, error) {
 	p, err := a.catalogue().Find(name, instance)
 	if err == nil && p.Host == hostname.Name() {
 		return p, nil

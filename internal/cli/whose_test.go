@@ -61,6 +61,13 @@ func TestWhoseLatest(t *testing.T) {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
+	p, err := a.catalogue().Find("latest", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.sayWhose("latest", p); !strings.Contains(log.String(), "latest of all instances is 20261122-130001-abcdef, of blog on") {
+		t.Errorf("the log says %s", &log)
+	}
 	if of, err := a.whose("20261122", "", ""); of != "" || err != nil {
 		t.Errorf("a point that is named is looked for in %q: %v", of, err)
 	}

@@ -51,10 +51,11 @@ type Side struct {
 	Name schema.Name
 }
 
-// What can be wrong with a table: its rows cannot be told from one another, or it is not there (or the account may not see it).
+// What can be wrong with a table: its rows cannot be told from one another, or it is not there before or after (or the account may not see it).
 var (
 	ErrNoKey   = errors.New("it has no primary key, and no unique one without NULLs")
-	ErrNoTable = errors.New("there is no table")
+	ErrNoTable = errors.New("there was no table")
+	ErrGone    = errors.New("there is no table")
 )
 
 // prelude makes both servers say the same of the same value, and see one moment.
@@ -84,11 +85,11 @@ func Tables(ctx context.Context, before, after Side, each func(*Table, Differenc
 
 // match finds the columns that both tables have, and the key.
 func match(ctx context.Context, before, after Side) (*Table, error) {
-	was, err := columns(ctx, before)
+	was, err := columns(ctx, before, ErrNoTable)
 	if err != nil {
 		return nil, err
 	}
-	is, err := columns(ctx, after)
+	is, err := columns(ctx, after, ErrGone)
 	if err != nil {
 		return nil, err
 	}
@@ -117,10 +118,10 @@ func match(ctx context.Context, before, after Side) (*Table, error) {
 	return t, nil
 }
 
-func columns(ctx context.Context, s Side) ([]schema.Column, error) {
+func columns(ctx context.Context, s Side, none error) ([]schema.Column, error) {
 	out, err := schema.Columns(ctx, s.Conn, s.Name)
 	if err == nil && len(out) == 0 {
-		err = fmt.Errorf("%w %s", ErrNoTable, s.Name)
+		err = fmt.Errorf("%w %s", none, s.Name)
 	}
 	return out, err
 }

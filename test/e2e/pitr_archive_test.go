@@ -37,6 +37,7 @@ func TestMomentsFromTheArchive(t *testing.T) {
 		if len(found) != 1 || found[0].GTID != dropped.gtid || !strings.Contains(found[0].Restore, dropped.gtid+" --before") {
 			t.Errorf("what was dropped by %s: %+v", dropped.gtid, found)
 		}
+		s.finds(t)
 		if again := s.find("--table", "truth.plain", "--kind", "ddl"); len(again) < 2 { // by the index
 			t.Errorf("definitions of truth.plain: %+v", again)
 		}
@@ -133,6 +134,7 @@ func TestMomentInPlace(t *testing.T) {
 type foundThere struct {
 	GTID    string `json:"gtid"`
 	Restore string `json:"restore"`
+	Table   string `json:"restore_table"`
 }
 
 func (s *shop) find(args ...string) (all []foundThere) {
@@ -146,6 +148,15 @@ func (s *shop) find(args ...string) (all []foundThere) {
 func (s *shop) restoreWithout(t *testing.T, target string, args ...string) outcome {
 	t.Helper()
 	return s.holdstill(append([]string{"restore", "--datadir", target}, args...)...)
+}
+
+// finds looks at what is told of a database, and at how far it is searched.
+func (s *shop) finds(t *testing.T) {
+	t.Helper()
+	if one := s.find("--table", "truth", "--limit", "1"); len(one) != 1 || !strings.Contains(one[0].Table, "--database truth --until-") {
+		t.Errorf("of a database: %+v", one)
+	}
+	contains(t, s.holdstill("binlog", "find", "--table", "truth.plain").want(t, 0).stdout, "--table truth.plain --until-", "\nsearched ", " logs, to binlog.")
 }
 
 // holds restores to a moment, and wants the content to be that of then.

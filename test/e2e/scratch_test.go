@@ -206,6 +206,9 @@ func (s *shop) differs(p *catalog.Point) {
 	if o := s.holdstill("diff", p.ID, "ship.gone", "--scratch-dir", s.scratchDir()); o.code != 4 || !strings.Contains(o.stderr, "ship.gone") {
 		t.Errorf("a table that is none: %d, %s", o.code, o.stderr)
 	}
+	if o := s.holdstill("diff", p.ID, "ship.t", "--with", "ship.gone", "--scratch-dir", s.scratchDir()); o.code != 4 || !strings.Contains(o.stderr, "--table ship.t --into shop") {
+		t.Errorf("a table that is lost: %d, %s", o.code, o.stderr)
+	}
 	s.noScratch("diff")
 }
 
