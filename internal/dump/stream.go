@@ -11,8 +11,9 @@ import (
 
 // Stream hands the dumps of single tables over as text, for those who load them at once: nothing is written to a disk.
 type Stream struct {
-	Held *schema.Server
-	job  *job
+	Held     *schema.Server
+	Warnings []string // what a dump of them lacks or rounds
+	job      *job
 }
 
 // Open prepares to dump these tables of a server on which nothing else writes.
@@ -21,7 +22,7 @@ func Open(ctx context.Context, src Source, names []schema.Name, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{Held: job.held, job: job}, nil
+	return &Stream{Held: job.held, Warnings: job.plan.warnings, job: job}, nil
 }
 
 // Write writes one table's dump. past tells whether the past of a system-versioned table is in it.

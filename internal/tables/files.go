@@ -57,7 +57,12 @@ func (j *job) files(ctx context.Context, s *scratch, it *Item) (int64, error) {
 	if errors.As(err, &no) && j.deps.Load != nil && it.Reason == "" {
 		bytes, it.Way, it.Reason = 0, Load, "the live server refuses its files: "+no.Error()
 		if err = j.discard(ctx, it, no); err == nil {
-			err = j.deps.Load(ctx, j.staging.Schema, []Loaded{{From: schema.Name{Database: s.exports, Table: it.Staged}, Staged: it.Staged, Unnamed: it.Unnamed, Sequences: j.plan.sequences()}})
+			from := schema.Name{Database: s.exports, Table: it.Staged}
+			var told []string
+			told, err = j.deps.Load(ctx, j.staging.Schema, []Loaded{{From: from, Staged: it.Staged, Unnamed: it.Unnamed, Sequences: j.plan.sequences()}})
+			for _, text := range told {
+				j.result.Warnings = append(j.result.Warnings, strings.ReplaceAll(text, from.String(), it.Table.FullName().String()))
+			}
 		}
 	}
 	if err != nil {

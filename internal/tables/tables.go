@@ -52,8 +52,8 @@ type Source struct {
 	Point   string // its id
 }
 
-// Loader loads a dump of tables of the point into the staging: for those whose files cannot be taken over.
-type Loader func(ctx context.Context, staging string, tables []Loaded) error
+// Loader loads a dump of tables of the point into the staging: for those whose files cannot be taken over. It tells what is not as it was.
+type Loader func(ctx context.Context, staging string, tables []Loaded) (told []string, err error)
 
 // Loaded is one table to load; it comes without foreign keys and triggers.
 type Loaded struct {
@@ -191,9 +191,11 @@ func (j *job) load(ctx context.Context) error {
 	if len(all) == 0 {
 		return nil
 	}
-	if err := j.deps.Load(ctx, j.staging.Schema, all); err != nil {
+	told, err := j.deps.Load(ctx, j.staging.Schema, all)
+	if err != nil {
 		return fmt.Errorf("cannot dump and load: %w", err)
 	}
+	j.result.Warnings = append(j.result.Warnings, told...)
 	return fault.At("tables.loaded")
 }
 

@@ -25,7 +25,7 @@ func orders(t *testing.T, build lab.Build) (*shop, *catalog.Point) {
 		"CREATE TRIGGER told AFTER INSERT ON orders FOR EACH ROW INSERT INTO log VALUES ('told')",
 		"INSERT INTO orders VALUES (1, 'tea'), (2, 'coffee and cake')", "INSERT INTO items VALUES (1, 1), (2, 2)"))
 	if build.Product == lab.MariaDB {
-		check(t, s.server.Exec(t.Context(), "USE sales", "CREATE SEQUENCE numbers", "CREATE TABLE numbered (id INT DEFAULT NEXTVAL(numbers), t INT)", "INSERT INTO numbered (t) VALUES (1)"))
+		check(t, s.server.Exec(t.Context(), "USE sales", "CREATE TABLE measured (id INT PRIMARY KEY, f FLOAT)", "INSERT INTO measured VALUES (1, 16777216)", "CREATE SEQUENCE numbers", "CREATE TABLE numbered (id INT DEFAULT NEXTVAL(numbers), t INT)", "INSERT INTO numbered (t) VALUES (1)"))
 	}
 	p := s.backup()
 	check(t, s.server.Exec(t.Context(), "USE sales", "INSERT INTO orders VALUES (3, 'the last good one')"))
@@ -86,6 +86,9 @@ func (s *shop) otherWays(p *catalog.Point) {
 	logged := s.restoreTables(p.ID, "--table", "sales.items", "--table", "sales.orders") // through the binary log
 	if got := s.sold(); got != "1,2 / 1,2" || logged.Tables[0].Way != tables.Load || !strings.Contains(logged.Tables[0].Reason, "binary log") {
 		s.t.Errorf("the loaded tables are %s: %+v", got, logged)
+	}
+	if r := s.restoreTables(p.ID, "--table", "sales.measured"); !strings.Contains(strings.Join(r.Warnings, " "), "FLOAT columns of sales.measured with six digits (f)") {
+		s.t.Errorf("that a dump rounds is not told: %v", r.Warnings)
 	}
 	s.restoreTables(p.ID, "--table", "sales.items", "--as", "other.items", "--local-only")
 	s.restoreTables(p.ID, "--database", "sales", "--as", "sales copy")
