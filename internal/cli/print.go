@@ -32,14 +32,17 @@ func (t table) row(cells ...string) { fmt.Fprintln(t.w, "  "+strings.Join(cells,
 
 func (t table) flush() { _ = t.w.Flush() }
 
-// printable keeps names that come from a server from moving the cursor or forging lines.
+// escaped are the control characters that texts have for a reason, written as the servers' clients write them.
+var escaped = strings.NewReplacer("\n", `\n`, "\t", `\t`, "\r", `\r`)
+
+// printable keeps what comes from a server from moving the cursor or forging lines.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return unicode.ReplacementChar
 		}
 		return r
-	}, s)
+	}, escaped.Replace(s))
 }
 
 func isTTY(fd int) bool { return term.IsTerminal(fd) }

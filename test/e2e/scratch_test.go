@@ -136,6 +136,9 @@ func (s *shop) answers(p *catalog.Point) {
 	if o := ask(statement, "SELECT id FROM t WHERE id = 0", "--database", "ship").want(t, 0); !strings.Contains(o.stdout, "1  NULL     a,b   0x00FF\n1 row\n") || !strings.Contains(o.stdout, "0 rows") {
 		t.Errorf("table: %q", o.stdout)
 	}
+	if o := ask("SELECT 'two\\nlines\\0' AS text"); !strings.Contains(o.stdout, `two\nlines`+"\uFFFD") {
+		t.Errorf("a text of two lines: %q", o.stdout)
+	}
 	if o := ask("DELETE FROM ship.t"); o.code != 1 || !strings.Contains(strings.ToLower(o.stderr), "read only transaction") {
 		t.Errorf("a write: %d, %s", o.code, o.stderr)
 	}
