@@ -84,15 +84,18 @@ test-vm: ## a virtual machine that loses its power in mid-backup, or that its ho
 	@scripts/vm-image.sh
 	$(GO) test -tags vm -count=1 -timeout 60m -v $(TESTFLAGS) ./test/vm
 
-install: build ## into /usr/local, with manual, completion and the boot unit; DESTDIR=DIR: below DIR
+install: build ## into /usr/local, with manual, completion and the systemd units; DESTDIR=DIR: below DIR
 	install -D -m 0755 $(BIN) $(DESTDIR)/usr/local/sbin/holdstill
 	$(BIN) man $(DESTDIR)/usr/local/share/man/man1
 	install -d $(DESTDIR)/usr/share/bash-completion/completions
 	$(BIN) completion bash > $(DESTDIR)/usr/share/bash-completion/completions/holdstill
-	install -D -m 0644 packaging/systemd/holdstill-recover.service $(DESTDIR)/usr/local/lib/systemd/system/holdstill-recover.service
+	install -d $(DESTDIR)/usr/local/lib/systemd/system
+	install -m 0644 packaging/systemd/*.service $(DESTDIR)/usr/local/lib/systemd/system
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 	@echo "installed. To take back, at every boot, what a run left that the machine did not survive (docs/operations.md):"
 	@echo "    systemctl enable holdstill-recover.service"
+	@echo "to follow the binary logs of an instance (docs/binlog.md):"
+	@echo "    systemctl enable --now holdstill-binlog@INSTANCE.service"
 
 clean: ## remove what was built
 	rm -rf bin

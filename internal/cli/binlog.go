@@ -145,8 +145,11 @@ func nobody(context.Context, string) (string, error) {
 func (a *app) lockArchive(i *config.Instance) (*lock.Lock, error) {
 	for tries := 0; ; tries++ {
 		held, err := lock.Take(a.dirs.BinlogLocks(), i.Name)
-		if err == nil || !isBusy(err) || tries == 3 {
+		switch {
+		case err == nil || !isBusy(err):
 			return held, err
+		case tries == 3:
+			return nil, withHint{fmt.Errorf("the archive of %s has its archiver: %w", i.Name, err), "it follows the server as it is; holdstill binlog status " + i.Name + " shows how far it is"}
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

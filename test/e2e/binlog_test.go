@@ -63,7 +63,7 @@ func TestBinlogArchive(t *testing.T) {
 				t.Fatalf("%+v\n%s", b, log.String())
 			}
 		}
-		contains(t, s.holdstill("binlog", "archive", "--once").want(t, 5).stderr, "another run")
+		contains(t, s.holdstill("binlog", "archive", "--once").want(t, 5).stderr, "another run", "holdstill binlog status shop")
 		contains(t, s.holdstill("binlog", "status").want(t, 0).stdout, "Archiver runs", "yes", "Coverage", "binlog.000001:4")
 		check(t, cmd.Process.Signal(syscall.SIGTERM))
 		if err := cmd.Wait(); err != nil {
