@@ -32,6 +32,8 @@ func TestShip(t *testing.T) {
 		s := open(t, build, storage)
 		s.elsewhere()
 		s.furnish(16 << 20)
+		check(t, s.server.Stop(t.Context())) // writes the pages: of the second point only the small change differs
+		check(t, s.server.Start(t.Context()))
 		s.stockedAt(filepath.Join(s.lab.Dir(), "store"))
 		writer := must(s.server.Write(t.Context(), lab.WriterOptions{Workers: 1, Pause: 5 * time.Millisecond}))(t)
 		defer writer.Stop()
